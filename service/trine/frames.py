@@ -1,0 +1,216 @@
+"""The messages between the front and one engine, and how they travel. Both processes.
+
+A frame is a 4-byte little-endian length and one msgpack list of messages: all that one tick of the front's loop, or one step of
+the engine, has to say, in one write. `Submit`s carry an id that the front chose; the engine ends each id with exactly one
+closing message: `Answer`, `Failed`, `Gone`, or a `Step` delta with `last`. Until then the id counts in the engine's window,
+even when its caller has left: freed earlier, it would be a hidden queue in the socket's buffer.
+
+Times are `time.monotonic()`, which all processes of one machine share.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from trine.sampling import Sampling
+
+MAX_FRAME = 64 << 20
+_HEAD = struct.Struct("<I")
+
+
+class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of all messages; `array_like` keeps them small, `gc=False` is safe because they hold no cycles."""
+
+
+# --- front to engine -----------------------------------------------------------------------------------------------------
+
+
+class Submit(Frame, frozen=True):
+    """What every request has. `deadline` is monotonic seconds; `priority` 1 low, 2 normal, 3 high."""
+
+    id: int
+    texts: list[str]
+    deadline: float
+    priority: int
+    caller: str
+
+
+class Classify(Submit, tag=0, frozen=True):
+    """Closed by `Answer` with `Classified`. `top_k` 0 means all labels."""
+
+    top_k: int
+
+
+class Generate(Submit, tag=1, frozen=True):
+    """Generation or translation, as the version's task is. With `stream` closed by `Step`, else by `Answer` with `Generated`."""
+
+    sampling: Sampling
+    max_new_tokens: int | None
+    stream: bool
+
+
+class Cancel(Frame, tag=2, frozen=True):
+    """The caller left; answered by `Gone` unless the id was closed before."""
+
+    id: int
+
+
+class Ping(Frame, tag=3, frozen=True):
+    """Answered by `Pong` between two steps: an engine that is alive but makes no progress does not answer."""
+
+    number: int
+
+
+class Stop(Frame, tag=4, frozen=True):
+    """Finish nothing, exit with status 0. The front sends it when no id is open, or when the drain deadline has passed."""
+
+
+# --- engine to front -----------------------------------------------------------------------------------------------------
+
+
+class Ready(Frame, tag=0, frozen=True):
+    """First message of an engine that has loaded its artifact and passed its self-test."""
+
+    load_seconds: float
+    self_test_drift: float
+    """max|a-b| / max|b| between the stored answer and this machine's."""
+    slots: int
+    """Sequences that can run at once; 0 for the encoder family."""
+
+
+class LoadFailed(Frame, tag=1, frozen=True):
+    """First and last message of an engine that cannot serve its artifact. `reason` as in errors.py."""
+
+    reason: str
+    message: str
+
+
+class Usage(Frame, frozen=True):
+    input_tokens: int
+    output_tokens: int
+    cut_tokens: int = 0
+
+
+class Classified(Frame, frozen=True):
+    """One input's labels with scores, best first."""
+
+    labels: list[tuple[str, float]]
+    usage: Usage
+
+
+class Generated(Frame, frozen=True):
+    """One input's text. `finish` is "stop" or "length"."""
+
+    text: str
+    finish: str
+    usage: Usage
+
+
+class Answer(Frame, tag=2, frozen=True):
+    """The whole answer to `id`, in the order of its inputs. The list that does not apply is empty."""
+
+    id: int
+    classified: list[Classified] = []
+    generated: list[Generated] = []
+
+
+class Delta(Frame, frozen=True):
+    """New text of one input of a streamed request; `finish` and `usage` only in the input's last delta."""
+
+    id: int
+    input_index: int
+    text: str
+    finish: str = ""
+    usage: Usage | None = None
+    last: bool = False
+    """Whether this closes the id: every input is finished."""
+
+
+class Step(Frame, tag=3, frozen=True):
+    """All deltas of one step."""
+
+    deltas: list[Delta]
+
+
+class Failed(Frame, tag=4, frozen=True):
+    """Closes `id` with an error; `reason`, `message`, `field` and `retry_after` as in errors.py."""
+
+    id: int
+    reason: str
+    message: str
+    field: str = ""
+    retry_after: float | None = None
+
+
+class Gone(Frame, tag=5, frozen=True):
+    """The engine has let go of a cancelled id."""
+
+    id: int
+
+
+class Pong(Frame, tag=6, frozen=True):
+    number: int
+
+
+class Observed(Frame, tag=7, frozen=True):
+    """What the engine measured since the last frame. Durations in seconds; gauges are the values after the step."""
+
+    waiting: int = 0
+    running: int = 0
+    cache_used: float = 0.0
+    """Share of the cache's slots in use, 0 to 1."""
+    rss_bytes: int = 0
+    queue: list[float] = []
+    tokenize: list[float] = []
+    compute: list[float] = []
+    """One entry for each run of a graph."""
+    batch_size: list[int] = []
+    batch_tokens: list[int] = []
+    first_token: list[float] = []
+    """From the arrival of a sequence at the engine to its first new token."""
+    inter_token: list[float] = []
+    input_tokens: int = 0
+    output_tokens: int = 0
+    wasted_tokens: int = 0
+    """Computed for callers who had left."""
+
+
+ToEngine = Classify | Generate | Cancel | Ping | Stop
+ToFront = Ready | LoadFailed | Answer | Step | Failed | Gone | Pong | Observed
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def pack(messages: Sequence[Frame]) -> bytes:
+    """One frame of all `messages`."""
+    body = _encode(messages)
+    return _HEAD.pack(len(body)) + body
+
+
+class Unpacker:
+    """Bytes in any portions to messages of one direction's union (`ToEngine` or `ToFront`)."""
+
+    def __init__(self, union: Any) -> None:
+        self._decode = msgspec.msgpack.Decoder(list[union]).decode
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The messages that `data` completes. Raises ValueError or msgspec.MsgspecError when the peer talks nonsense."""
+        self._buffer += data
+        at, messages = 0, []
+        with memoryview(self._buffer) as view:
+            while len(view) - at >= _HEAD.size:
+                (size,) = _HEAD.unpack_from(view, at)
+                if size > MAX_FRAME:
+                    raise ValueError(f"a frame of {size} bytes")
+                begin = at + _HEAD.size
+                if len(view) - begin < size:
+                    break
+                messages += self._decode(view[begin : begin + size])
+                at = begin + size
+        del self._buffer[:at]
+        return messages

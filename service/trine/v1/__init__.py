@@ -1,0 +1,1 @@
+"""Generated from protos/trine/v1 by `make protos`; nobody edits."""
