@@ -130,6 +130,8 @@ class Manifest(_Part, frozen=True):
     """Classification: scores by sigmoid instead of softmax."""
     position_offset: int = 0
     """What is added to token positions before they enter the graph (RoBERTa counts from padding id + 1)."""
+    unk_id: int | None = None
+    """What a tokenizer's id at or beyond vocab_size is read as (pieces of Marian's source.spm that vocab.json lacks)."""
     cache: CacheLayout | None = None
     cross: CacheLayout | None = None
     generation: Generation | None = None

@@ -1,0 +1,1 @@
+"""The server process: gRPC and HTTP in `wire`, what is live in `serving`."""

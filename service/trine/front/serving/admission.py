@@ -1,0 +1,58 @@
+"""Permits for requests: taken before any work, refused at once when there is none. Front process, event loop only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from trine.config import Settings
+from trine.errors import Draining, InvalidInput, Overloaded
+from trine.telemetry.metrics import Metrics
+
+
+class Admission:
+    """Counts what is in flight over all checkpoints: requests, and bytes of text."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self.requests = 0
+        self.bytes = 0
+        self.draining = False
+
+    @contextlib.contextmanager
+    def permit(self, texts: Sequence[str]) -> Iterator[None]:
+        """Hold a place for one request. Raises InvalidInput, Overloaded or Draining."""
+        self._check_sizes(texts)
+        size = sum(len(text.encode()) for text in texts)
+        self._check_room(size)
+        self.requests += 1
+        self.bytes += size
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self.bytes -= size
+
+    def _check_sizes(self, texts: Sequence[str]) -> None:
+        if len(texts) > self._settings.max_inputs:
+            self._metrics.rejected("too_large")
+            raise InvalidInput(
+                f"{len(texts)} inputs; one request may have {self._settings.max_inputs}", field="inputs"
+            )
+        for index, text in enumerate(texts):
+            if len(text) > self._settings.max_characters:
+                self._metrics.rejected("too_large")
+                raise InvalidInput(
+                    f"{len(text)} characters; one input may have {self._settings.max_characters}",
+                    field=f"inputs[{index}].text",
+                )
+
+    def _check_room(self, size: int) -> None:
+        if self.draining:
+            self._metrics.rejected("draining")
+            raise Draining("the server is about to stop", retry_after=self._settings.retry_after)
+        full = self.requests >= self._settings.max_requests
+        if full or self.bytes + size > self._settings.max_inflight_bytes:
+            self._metrics.rejected("queue_full")
+            raise Overloaded("too many requests are in flight", retry_after=self._settings.retry_after)

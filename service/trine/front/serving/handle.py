@@ -1,0 +1,196 @@
+"""One engine process under supervision: start, watch, restart with back-off, stop. Front process, event loop only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trine import frames
+from trine.config import Settings, available_cores, memory_limit
+from trine.errors import EngineLost, NotLive, TrineError
+from trine.front.serving.link import Link, Mailbox
+from trine.front.serving.views import EngineState, EngineView
+from trine.registry.records import Record
+from trine.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 30.0
+_STABLE_AFTER = 60.0
+"""Seconds after which an engine counts as healthy again and the pause before its next restart starts small."""
+
+
+class EngineHandle:
+    """The engine of one version in this server."""
+
+    def __init__(
+        self,
+        record: Record,
+        artifact_folder: Path,
+        settings: Settings,
+        metrics: Metrics,
+        changed: Callable[[], None],
+    ) -> None:
+        self.record = record
+        self._folder = artifact_folder
+        self._settings = settings
+        self._metrics = metrics
+        self._changed = changed
+        self._link: Link | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self.leases = 0
+        """Requests that are being answered; the pool counts them."""
+        self.state = EngineState.UNLOADED
+        self.reason = ""
+        self.load_seconds: float | None = None
+        self.restarts = 0
+
+    @property
+    def view(self) -> EngineView:
+        return EngineView(self.state, self.reason, self.load_seconds, self.restarts)
+
+    @property
+    def process_id(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def submit(self, build: Callable[[int], frames.Submit]) -> tuple[int, Mailbox]:
+        """Raises NotLive, EngineLost or Overloaded, each with a time after which to try again."""
+        try:
+            if self._link is None or self.state is not EngineState.LIVE:
+                raise NotLive(f"{self.record.reference} is {self.state}")
+            return self._link.submit(build)
+        except TrineError as error:
+            error.retry_after = self._settings.retry_after
+            raise
+
+    def cancel(self, number: int, of: Mailbox) -> None:
+        """Let go of a request. The mailbox tells apart ids of an engine that died since."""
+        if self._link is not None:
+            self._link.cancel(number, of)
+
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the process and wait until it is live. Raises what kept it from loading; no process is left then."""
+        self._move(EngineState.LOADING)
+        try:
+            await self._launch()
+        except BaseException as error:
+            await self._end_process()
+            self._move(EngineState.UNLOADED, str(error) if isinstance(error, TrineError) else "")
+            raise
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"engine {self.record.reference}")
+
+    async def stop(self, grace: float) -> None:
+        """Refuse what comes, let what runs finish for at most `grace` seconds, end the process."""
+        self._move(EngineState.UNLOADING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self.leases and self._link is not None and not self._link.lost.is_set():
+                    await asyncio.sleep(0.01)
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+            self._supervisor = None
+        await self._end_process()
+        self._move(EngineState.UNLOADED)
+
+    async def _launch(self) -> None:
+        link, self._process = await Link.open(self._command(), self._settings.engine_window, self._observe)
+        self._link = link
+        try:
+            async with asyncio.timeout(self._settings.engine_load_timeout):
+                ready = await link.ready
+        except TimeoutError:
+            raise EngineLost("the engine took too long to load") from None
+        self.load_seconds = ready.load_seconds
+        self._metrics.engine_loaded(self.record.checkpoint, str(self.record.number), ready.load_seconds)
+        self._move(EngineState.LIVE)
+
+    async def _supervise(self) -> None:
+        """Watch the live engine for ever; when it ends, start it again after a pause that doubles while it keeps dying."""
+        pause = self._settings.engine_restart_pause
+        while True:
+            began = time.monotonic()
+            await self._watch()
+            if time.monotonic() - began > _STABLE_AFTER:
+                pause = self._settings.engine_restart_pause
+            self._move(EngineState.RESTARTING, "the engine ended")
+            await self._end_process()
+            while self.state is not EngineState.LIVE:
+                logger.warning("engine %s ended; starting it again in %.2f s", self.record.reference, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                self.restarts += 1
+                self._metrics.restarted(self.record.checkpoint, str(self.record.number))
+                await self._relaunch()
+
+    async def _relaunch(self) -> None:
+        try:
+            await self._launch()
+        except TrineError as error:
+            await self._end_process()
+            self._move(EngineState.RESTARTING, error.message)
+
+    async def _watch(self) -> None:
+        """Return when the engine is lost. One that stops answering pings gives no EOF, so it is killed."""
+        link = self._link
+        assert link is not None
+        period = min(1.0, self._settings.engine_stall_timeout / 4)
+        while not link.lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link.lost.wait(), period)
+            if time.monotonic() - link.last_pong > self._settings.engine_stall_timeout:
+                logger.error("engine %s makes no progress; killing it", self.record.reference)
+                self._kill()
+                await link.lost.wait()
+            elif not link.lost.is_set():
+                link.ping()
+
+    async def _end_process(self) -> None:
+        """End the process whatever it does, and reap it."""
+        link, process, self._link, self._process = self._link, self._process, None, None
+        if process is None:
+            return
+        if link is not None and not link.lost.is_set():
+            link.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link.lost.wait(), 1.0)
+        process.kill()
+        if link is not None:
+            link.abort()
+        await asyncio.to_thread(process.wait)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _command(self) -> list[str]:
+        settings = self._settings
+        cache = settings.engine_cache_bytes or min(memory_limit() // 4, 1 << 30)
+        return [
+            *(sys.executable, "-m", "trine.engine.main"),
+            *("--artifact", str(self._folder)),
+            *("--threads", str(settings.engine_threads or available_cores())),
+            *("--cache-bytes", str(cache)),
+            *("--max-slots", str(settings.engine_max_slots)),
+            *("--batch-tokens", str(settings.engine_batch_tokens)),
+        ]
+
+    def _observe(self, observed: frames.Observed) -> None:
+        self._metrics.observe(self.record.checkpoint, str(self.record.number), observed)
+
+    def _move(self, state: EngineState, reason: str = "") -> None:
+        self.state, self.reason = state, reason
+        if state is not EngineState.UNLOADED:
+            self._metrics.engine_state(self.record.checkpoint, str(self.record.number), state)
+        self._changed()
