@@ -1,0 +1,31 @@
+"""The Python SDK: `Client` blocks, `AsyncClient` awaits; same methods, same answers, same errors (trine.errors).
+
+    with Client() as client:
+        print(client.classify("sentiment", "A delight from start to finish.").labels[0])
+
+Runs in the caller's process and needs nothing but gRPC: no numpy, no ONNX Runtime.
+"""
+
+from trine.client.aio import AsyncClient
+from trine.client.blocking import Client
+from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
+from trine.client.inference import Classification, Delta, Generation, Label, Translation, Usage
+from trine.client.streams import AsyncStream, Stream
+
+__all__ = [
+    "AsyncClient",
+    "AsyncStream",
+    "CheckpointInfo",
+    "Classification",
+    "Client",
+    "Delta",
+    "Generation",
+    "Label",
+    "Parity",
+    "ParityCheck",
+    "Progress",
+    "Stream",
+    "Translation",
+    "Usage",
+    "VersionInfo",
+]

@@ -8,7 +8,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trine import frames
@@ -24,6 +24,19 @@ logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
 _STABLE_AFTER = 60.0
 """Seconds after which an engine counts as healthy again and the pause before its next restart starts small."""
+
+
+def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
+    """How an engine process is started; `Link.open` appends its end of the socket."""
+    cache = settings.engine_cache_bytes or min(memory_limit() // 4, 1 << 30)
+    return [
+        *(sys.executable, "-m", "trine.engine.main"),
+        *("--artifact", str(artifact_folder)),
+        *("--threads", str(settings.engine_threads or available_cores())),
+        *("--cache-bytes", str(cache)),
+        *("--max-slots", str(settings.engine_max_slots)),
+        *("--batch-tokens", str(settings.engine_batch_tokens)),
+    ]
 
 
 class EngineHandle:
@@ -45,8 +58,9 @@ class EngineHandle:
         self._link: Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self.leases = 0
-        """Requests that are being answered; the pool counts them."""
+        self._leases = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.state = EngineState.UNLOADED
         self.reason = ""
         self.load_seconds: float | None = None
@@ -77,6 +91,18 @@ class EngineHandle:
         if self._link is not None:
             self._link.cancel(number, of)
 
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[EngineHandle]:
+        """While any lease is held, `stop` waits (for at most its grace)."""
+        self._leases += 1
+        self._idle.clear()
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self._idle.set()
+
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -94,9 +120,7 @@ class EngineHandle:
         """Refuse what comes, let what runs finish for at most `grace` seconds, end the process."""
         self._move(EngineState.UNLOADING)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while self.leases and self._link is not None and not self._link.lost.is_set():
-                    await asyncio.sleep(0.01)
+            await asyncio.wait_for(self._idle.wait(), grace)
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
@@ -105,7 +129,9 @@ class EngineHandle:
         self._move(EngineState.UNLOADED)
 
     async def _launch(self) -> None:
-        link, self._process = await Link.open(self._command(), self._settings.engine_window, self._observe)
+        link, self._process = await Link.open(
+            engine_command(self._folder, self._settings), self._settings.engine_window, self._observe
+        )
         self._link = link
         try:
             async with asyncio.timeout(self._settings.engine_load_timeout):
@@ -173,18 +199,6 @@ class EngineHandle:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-
-    def _command(self) -> list[str]:
-        settings = self._settings
-        cache = settings.engine_cache_bytes or min(memory_limit() // 4, 1 << 30)
-        return [
-            *(sys.executable, "-m", "trine.engine.main"),
-            *("--artifact", str(self._folder)),
-            *("--threads", str(settings.engine_threads or available_cores())),
-            *("--cache-bytes", str(cache)),
-            *("--max-slots", str(settings.engine_max_slots)),
-            *("--batch-tokens", str(settings.engine_batch_tokens)),
-        ]
 
     def _observe(self, observed: frames.Observed) -> None:
         self._metrics.observe(self.record.checkpoint, str(self.record.number), observed)

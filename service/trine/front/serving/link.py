@@ -22,6 +22,10 @@ from trine.errors import EngineLost, Overloaded, TrineError, from_reason
 
 logger = logging.getLogger(__name__)
 
+_ENDED = "the engine ended while it held the request"
+_RESTART_SECONDS = 1.0
+"""What a caller of a dead engine is told to wait; a restart takes about that long."""
+
 Closing = frames.Answer | frames.Delta | frames.Failed
 
 
@@ -200,6 +204,4 @@ class Link(asyncio.Protocol):
         self._fail_to_load(EngineLost("the engine ended while it loaded"))
         for number, mailbox in calls.items():
             if mailbox is not None:
-                mailbox.put(
-                    frames.Failed(number, EngineLost.reason, "the engine ended while it held the request")
-                )
+                mailbox.put(frames.Failed(number, EngineLost.reason, _ENDED, retry_after=_RESTART_SECONDS))

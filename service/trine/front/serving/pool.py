@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from trine.config import Settings
 from trine.errors import NotLive, NotPossible
@@ -24,7 +24,7 @@ class Pool:
         self._repository = repository
         self._settings = settings
         self._metrics = metrics
-        self._changed = changed
+        self.changed = changed
         self._handles: dict[tuple[str, int], EngineHandle] = {}
         self._failures: dict[tuple[str, int], EngineView] = {}
         """Why a version's last load failed, until it is loaded again."""
@@ -43,18 +43,13 @@ class Pool:
         handle = self._handles.get(_key(record))
         return handle.process_id if handle else None
 
-    @contextlib.contextmanager
-    def lease(self, record: Record) -> Iterator[EngineHandle]:
+    def lease(self, record: Record) -> AbstractContextManager[EngineHandle]:
         """The engine of a version, which is not unloaded while leased. Raises NotLive."""
         handle = self._handles.get(_key(record))
         if handle is None or handle.state is EngineState.UNLOADING:
             state = EngineState.UNLOADED if handle is None else handle.state
             raise NotLive(f"{record.reference} is {state}", retry_after=self._settings.retry_after)
-        handle.leases += 1
-        try:
-            yield handle
-        finally:
-            handle.leases -= 1
+        return handle.lease()
 
     async def load(self, record: Record) -> None:
         """Start an engine unless there is one. Raises NotPossible, or what kept the engine from loading."""
@@ -64,7 +59,7 @@ class Pool:
             if _key(record) in self._handles:
                 return
             folder = self._repository.artifact_folder(record)
-            handle = EngineHandle(record, folder, self._settings, self._metrics, self._changed)
+            handle = EngineHandle(record, folder, self._settings, self._metrics, self.changed)
             self._handles[_key(record)] = handle
             self._failures.pop(_key(record), None)
             try:
@@ -93,7 +88,7 @@ class Pool:
     def _drop(self, record: Record) -> None:
         del self._handles[_key(record)]
         self._metrics.forget(record.checkpoint, str(record.number))
-        self._changed()
+        self.changed()
 
     def _lock(self, record: Record) -> asyncio.Lock:
         return self._locks.setdefault(_key(record), asyncio.Lock())

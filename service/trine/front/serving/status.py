@@ -21,7 +21,7 @@ class Status:
         self._repository = repository
         self._pool: Pool | None = None
         self._callbacks: list[Callback] = []
-        self._told: dict[str, bool] = {}
+        self._told = {"": False}
         self.ready = False
         self.serving: dict[str, bool] = {}
 

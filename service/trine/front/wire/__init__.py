@@ -1,0 +1,1 @@
+"""Protobuf in, protobuf out, and the HTTP port. Front process, event loop only."""

@@ -1,0 +1,62 @@
+"""The decoder family's runner: chunks of prompts and single decode tokens in one step. Engine process, step thread.
+
+Also export.verify and the self-test, through `logits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.artifact import Artifact
+from trine.engine.runtime.kv import Cache, capacity
+from trine.engine.runtime.packing import MIN_WIDTH, Chunk, plan_step
+from trine.engine.runtime.sampler import choices_of, choose
+from trine.engine.runtime.step import StepGraph, suppress
+from trine.errors import ArtifactCorrupt, Bug
+
+
+class DecoderRunner:
+    """One graph for prefill, chunked prefill and decode; see RUNNER protocol in engine.scheduling."""
+
+    mixed = True
+
+    def __init__(self, artifact: Artifact, threads: int, slots: int, max_chunk: int = 256) -> None:
+        """Raises ArtifactCorrupt. `slots` rows of cache are set aside; kv.slots_for tells how many fit."""
+        manifest = artifact.manifest
+        if manifest.cache is None:
+            raise ArtifactCorrupt("the artifact states no cache layout")
+        self.slots = slots
+        self.max_chunk = max_chunk
+        self._cache = Cache(
+            manifest.cache, slots, capacity(manifest.limits, max_chunk, encoder_decoder=False)
+        )
+        self._graph = StepGraph(artifact, "model.onnx", threads, slots, {"past": self._cache})
+        self._offset = manifest.position_offset
+        self._suppressed = list(manifest.generation.suppressed_ids) if manifest.generation else []
+        self._seen = [0] * slots
+
+    def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Not for this family: prompts enter as chunks."""
+        raise Bug("a decoder-only checkpoint has no source to encode")
+
+    def step(self, chunks: Sequence[Chunk]) -> list[int]:
+        """Feed the chunks, and choose a next token for each that has a choice, in their order."""
+        return choose(suppress(self._run(chunks), self._suppressed), choices_of(chunks))
+
+    def logits(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+        """As `step`, but the logits float32 [wanted, vocab] as the graph gives them, one row for each chunk with a choice."""
+        return self._run(chunks).copy()
+
+    def move(self, source: int, target: int) -> None:
+        """Copy the cached tokens of a row to another."""
+        self._cache.move(source, target, self._seen[source])
+        self._seen[target] = self._seen[source]
+
+    def _run(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+        plan = plan_step(chunks, self._offset, MIN_WIDTH)
+        for chunk in chunks:
+            self._seen[chunk.row] = chunk.past + len(chunk.tokens)
+        return self._graph.run(plan.feeds, plan.rows, plan.wanted)

@@ -1,0 +1,118 @@
+"""Where each token goes: index plans between the packed axis [T] and the padded attention axis [B, S]. Pure numpy, any thread.
+
+A packed graph computes on this step's tokens of all sequences side by side; only attention sees a batch. `pad` gathers the
+packed rows into [B, S], `unpad` gathers them back. Padding points at some real token: attention never reads it, since the
+lengths rule. Rows of the cache that have nothing to do in a step are idle: length 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.errors import Bug
+
+Array = NDArray[Any]
+
+MIN_WIDTH = 2
+"""Least S. GroupQueryAttention takes another kernel for S = 1, with other rounding (8e-7), so a row's answer would depend on
+whether others have a prompt in the same step (DESIGN 5.2). Encoder-decoders step one token a row always, so S = 1 is theirs."""
+
+
+class Chunk(Protocol):
+    """What one sequence feeds in one step; scheduling has the class."""
+
+    @property
+    def row(self) -> int: ...
+    @property
+    def tokens(self) -> Sequence[int]: ...
+    @property
+    def past(self) -> int: ...
+    @property
+    def choice(self) -> object | None: ...
+
+
+@dataclass(slots=True, frozen=True)
+class StepPlan:
+    feeds: dict[str, Array]
+    rows: int
+    """N: rows 0..N-1 of the cache take part, idle ones included."""
+    wanted: int
+    """W: rows of logits, one for each chunk with a choice, in the chunks' order."""
+
+
+def plan_sequences(sequences: Sequence[Sequence[int]], offset: int) -> dict[str, Array]:
+    """Feeds for whole sequences (encoders). All int64 but `lens` [B] and `total` [], which are int32.
+
+    input_ids, position_ids [1, T]; kv_pos [S]; pad [B*S]; unpad [T]; first [B] is each sequence's first token.
+    """
+    lens = np.array([len(tokens) for tokens in sequences], np.int64)
+    if not lens.size or lens.min() < 1:
+        raise Bug("an empty sequence reached the runtime")
+    width = max(int(lens.max()), MIN_WIDTH)
+    starts, pad, unpad = _indices(lens, width)
+    return {
+        "input_ids": _flat(sequences, int(lens.sum())),
+        "position_ids": (np.arange(lens.sum()) - np.repeat(starts, lens) + offset)[None],
+        "kv_pos": np.arange(width),
+        "pad": pad,
+        "unpad": unpad,
+        "lens": lens.astype(np.int32),
+        "total": np.array(width, np.int32),
+        "first": starts,
+    }
+
+
+def plan_step(chunks: Sequence[Chunk], offset: int, min_width: int) -> StepPlan:
+    """Feeds for one step on the cache: `plan_sequences`' plus seqlens [N] int32 and out_rows [W].
+
+    `seqlens` is the length after the step minus 1, and 0 for idle rows, whose cache attention neither reads nor writes;
+    `kv_pos` has `total` entries.
+    """
+    by_row = sorted(chunks, key=lambda chunk: chunk.row)
+    if not by_row or by_row[0].row < 0 or not all(chunk.tokens for chunk in by_row):
+        raise Bug("an empty step reached the runtime")
+    rows = by_row[-1].row + 1
+    lens, past = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    index = [chunk.row for chunk in by_row]
+    lens[index] = [len(chunk.tokens) for chunk in by_row]
+    past[index] = [chunk.past for chunk in by_row]
+    tokens = int(lens.sum())
+    width = max(int(lens.max()), min_width)
+    starts, pad, unpad = _indices(lens, width)
+    seen = past + lens
+    total = max(int(seen.max()), width)
+    ends = starts + lens - 1
+    out_rows = ends[[chunk.row for chunk in chunks if chunk.choice is not None]]
+    feeds = {
+        "input_ids": _flat([chunk.tokens for chunk in by_row], tokens),
+        "position_ids": (np.arange(tokens) + np.repeat(past - starts + offset, lens))[None],
+        "kv_pos": np.arange(total),
+        "pad": pad,
+        "unpad": unpad,
+        "lens": lens.astype(np.int32),
+        "seqlens": np.where(lens > 0, seen - 1, 0).astype(np.int32),
+        "total": np.array(total, np.int32),
+        "out_rows": out_rows,
+    }
+    return StepPlan(feeds, rows, len(out_rows))
+
+
+def _flat(sequences: Sequence[Sequence[int]], tokens: int) -> Array:
+    flat = np.fromiter(chain.from_iterable(sequences), np.int64, tokens)
+    return flat[None]
+
+
+def _indices(lens: Array, width: int) -> tuple[Array, Array, Array]:
+    """starts [B] of the sequences in the packed axis, pad [B*S], unpad [T]."""
+    ends = lens.cumsum()
+    starts = ends - lens
+    columns = np.arange(width)
+    real = columns < lens[:, None]
+    pad = np.minimum(starts[:, None] + np.where(real, columns, 0), ends[-1] - 1)
+    return starts, pad.reshape(-1), np.flatnonzero(real)

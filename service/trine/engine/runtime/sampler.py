@@ -1,0 +1,96 @@
+"""From logits to next tokens: greedy, temperature, top-k, top-p, seeded. Engine process, step thread.
+
+Greedy rows take one argmax over the whole batch. A drawing row is worked on alone, as vectors over the vocabulary, so that
+its bits cannot depend on its batch-mates; the draw is one float64 of the row's own Philox stream through the inverse of its
+cumulative distribution. Order of the filters and their treatment of ties are those of transformers' logits warpers
+(TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper), computed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.errors import Bug
+from trine.sampling import Sampling
+
+_SEEDS = 1 << 64
+_LIKELY = 1024
+
+
+class Choice:
+    """One sequence's sampler state: its parameters and its place in its random stream."""
+
+    __slots__ = ("_random", "sampling")
+
+    def __init__(self, sampling: Sampling, seed: int) -> None:
+        self.sampling = sampling
+        self._random = None if sampling.greedy else np.random.Generator(np.random.Philox(seed % _SEEDS))
+
+    def draw(self, logits: NDArray[np.float32]) -> int:
+        """The next token id from logits float32 [vocab]. Draws exactly one number from the stream unless greedy."""
+        if self._random is None:
+            return int(logits.argmax())
+        ids, weights = candidates(logits, self.sampling)
+        cumulative = weights.cumsum()
+        target = self._random.random() * cumulative[-1]
+        index = min(int(cumulative.searchsorted(target, side="right")), len(weights) - 1)
+        return int(ids[index])
+
+
+class _Chunk(Protocol):
+    @property
+    def choice(self) -> object | None: ...
+
+
+def choices_of(chunks: Iterable[_Chunk]) -> list[Choice]:
+    """The sampler states of the chunks that want a next token, in their order."""
+    choices = [chunk.choice for chunk in chunks if chunk.choice is not None]
+    if not all(isinstance(choice, Choice) for choice in choices):
+        raise Bug("a chunk carries a choice that is none of the sampler's")
+    return choices  # type: ignore[return-value]
+
+
+def choose(logits: NDArray[np.float32], choices: Sequence[Choice]) -> list[int]:
+    """One next token for each row of logits float32 [n, vocab]. Ties of greedy rows go to the lowest id."""
+    tokens: list[int] = logits.argmax(axis=-1).tolist() if len(choices) else []
+    for row, choice in enumerate(choices):
+        if not choice.sampling.greedy:
+            tokens[row] = choice.draw(logits[row])
+    return tokens
+
+
+def candidates(
+    logits: NDArray[np.float32], sampling: Sampling
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Token ids that may be drawn, rising, and their weights (probabilities up to a common factor), float64."""
+    ids = _top_k(logits, sampling.top_k) if 0 < sampling.top_k < len(logits) else np.arange(len(logits))
+    scores = logits[ids].astype(np.float64) / sampling.temperature
+    weights = np.exp(scores - scores.max())
+    if sampling.top_p < 1.0:
+        kept = _top_p(weights, sampling.top_p)
+        return ids[kept], weights[kept]
+    return ids, weights
+
+
+def _top_k(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Ids of the `count` best tokens, and of all that tie with the last of them, as transformers keeps them."""
+    place = len(logits) - count
+    return np.flatnonzero(logits >= np.partition(logits, place)[place])
+
+
+def _top_p(weights: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
+    """Indices, rising, of the fewest best tokens whose mass reaches `top_p`; of equal weights the higher indices stay.
+
+    Values are sorted, not indices, and at first only the most likely ones: at 50,000 tokens 0.5 ms instead of 7.
+    """
+    mass = top_p * weights.sum()
+    likely = weights if len(weights) <= _LIKELY else np.partition(weights, -_LIKELY)[-_LIKELY:]
+    falling = np.sort(likely if likely.sum() >= mass else weights)[::-1]
+    count = min(int(falling.cumsum().searchsorted(mass)) + 1, len(falling))
+    kept = np.flatnonzero(weights >= falling[count - 1])
+    ties = np.flatnonzero(weights[kept] == falling[count - 1])
+    return np.delete(kept, ties[: len(kept) - count])

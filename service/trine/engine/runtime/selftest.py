@@ -1,0 +1,63 @@
+"""The numeric self-test of an engine's start: the artifact's stored input, run again, against its stored answer (DESIGN 5.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.artifact import Artifact
+from trine.engine.runtime.decoder import DecoderRunner
+from trine.engine.runtime.encoder import EncoderRunner
+from trine.engine.runtime.seq2seq import Seq2SeqRunner
+from trine.errors import ArtifactCorrupt
+
+
+@dataclass(slots=True, frozen=True)
+class _Chunk:
+    row: int
+    tokens: Sequence[int]
+    past: int
+    choice: object | None
+
+
+def drift(artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRunner) -> float:
+    """Largest max|a-b| / max|b| over the stored rows, a being this run's answer and b the stored one; inf for NaN.
+
+    The generation runners' cache rows are used and left with rubbish, so call it before any sequence is in.
+    """
+    test = artifact.manifest.self_test
+    worst = 0.0
+    for answer, stored in zip(_answers(artifact, runner), test.outputs, strict=True):
+        expected = np.asarray(stored, np.float64)
+        error = np.abs(answer[: len(expected)] - expected).max() / max(np.abs(expected).max(), 1e-30)
+        worst = max(worst, float(error) if np.isfinite(error) else float("inf"))
+    return worst
+
+
+def _answers(
+    artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRunner
+) -> Sequence[NDArray[np.float32]]:
+    inputs = artifact.manifest.self_test.inputs
+    if isinstance(runner, EncoderRunner):
+        return list(runner.run(inputs))
+    if isinstance(runner, DecoderRunner):
+        return [_last_logits(runner, tokens) for tokens in inputs]
+    return [_first_logits(artifact, runner, source) for source in inputs]
+
+
+def _last_logits(runner: DecoderRunner, tokens: Sequence[int]) -> NDArray[np.float32]:
+    """Logits float32 [vocab] after the whole prompt, fed as the engine feeds it."""
+    for past in range(0, len(tokens), runner.max_chunk):
+        logits = runner.logits([_Chunk(0, tokens[past : past + runner.max_chunk], past, True)])
+    return logits.reshape(-1)
+
+
+def _first_logits(artifact: Artifact, runner: Seq2SeqRunner, source: Sequence[int]) -> NDArray[np.float32]:
+    generation = artifact.manifest.generation
+    if generation is None or generation.start_id is None:
+        raise ArtifactCorrupt("the artifact states no start token")
+    runner.insert([(0, source)])
+    return runner.logits([_Chunk(0, [generation.start_id], 0, True)]).reshape(-1)

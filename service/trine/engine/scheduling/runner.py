@@ -1,0 +1,52 @@
+"""What a scheduler asks of the room that computes: the contract with engine.runtime, which declares its equal.
+
+Ids in, ids out; arrays and the cache are the runner's own. Engine process, its only thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(slots=True)
+class Chunk:
+    """New tokens of one sequence in one step."""
+
+    row: int
+    """Row of the cache; the active rows are always 0 to N-1."""
+    tokens: Sequence[int]
+    """At least 1."""
+    past: int
+    """Its tokens that are in the cache already."""
+    choice: object | None
+    """The sampler's state when a next token is wanted; None while the prompt goes on."""
+
+
+class Encoder(Protocol):
+    """Runs sequences that need one pass only."""
+
+    def run(self, sequences: Sequence[Sequence[int]], /) -> Sequence[Any]:
+        """One opaque output for each sequence, in their order."""
+
+
+class Runner(Protocol):
+    """Runs generations step by step over a cache of rows."""
+
+    @property
+    def slots(self) -> int:
+        """Rows of the cache."""
+
+    @property
+    def max_chunk(self) -> int:
+        """Most tokens of one row in one step; 1 for the encoder-decoder family."""
+
+    def insert(self, prompts: Sequence[tuple[int, Sequence[int]]], /) -> None:
+        """Encode the sources of (row, source ids) into their rows. Encoder-decoder family only."""
+
+    def step(self, chunks: Sequence[Any], /) -> list[int]:
+        """Run the chunks, given in the order of their rows; the next tokens of those with a choice, in their order."""
+
+    def move(self, source: int, target: int, /) -> None:
+        """Copy one row of all caches over another."""

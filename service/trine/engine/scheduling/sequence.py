@@ -1,0 +1,64 @@
+"""One generation: the single object that holds its whole state. Engine process, its only thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trine.engine.scheduling.call import Item
+
+NO_ROW = -1
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Sequence(Item):
+    """A generation that waits, runs in a row of the cache, or is finished.
+
+    `context` is all that the decoder reads: what it begins with (the prompt, or the start token) and the tokens written so far.
+    The newest written token is in the context but not yet in the cache.
+    """
+
+    context: list[int]
+    begin: int
+    """How many tokens of the context were given; those after it were written."""
+    limit: int
+    """The most tokens to write, at least 1."""
+    choice: object
+    """The sampler's state of this sequence; opaque here, handed to the runner whenever a token is wanted."""
+    eos_ids: frozenset[int] = frozenset()
+    forced: Mapping[int, int] = field(default_factory=dict)
+    """Written place (from 0) to the token that stands there whatever the sampler says."""
+    row: int = NO_ROW
+    admission: int = 0
+    """Its place in the order in which rows were given; the rows themselves are shuffled."""
+    past: int = 0
+    """Tokens of the context whose keys and values are in the cache."""
+    encoded: bool = False
+    """Encoder-decoder: whether the source's keys and values are in the row."""
+    finish: str = ""
+    """"stop", "length", or empty while it goes on."""
+    token_at: float | None = None
+    """When its newest token was written."""
+
+    @property
+    def remaining(self) -> int:
+        """Tokens of the context that must run before the next one can be chosen; 1 while decoding."""
+        return len(self.context) - self.past
+
+    @property
+    def written(self) -> int:
+        return len(self.context) - self.begin
+
+    @property
+    def completes(self) -> bool:
+        """Whether the chosen step runs the context's end, so that a token is wanted."""
+        return self.chunk == self.remaining
+
+    def take(self, token: int) -> None:
+        """Write the next token, and finish when it is an end token of the sampler's own or the limit is reached."""
+        forced = self.forced.get(self.written)
+        self.context.append(token if forced is None else forced)
+        if forced is None and token in self.eos_ids:
+            self.finish = "stop"
+        elif self.written >= self.limit:
+            self.finish = "length"

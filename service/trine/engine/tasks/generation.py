@@ -1,0 +1,42 @@
+"""Generation: a decoder-only checkpoint continues each prompt. Engine process, its only thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trine.engine.scheduling.call import Call
+from trine.engine.tasks.generative import Draft, GenerativeTask
+from trine.engine.tasks.inputs import text_field, tokenize
+from trine.errors import InvalidInput
+from trine.sampling import Sampling
+
+
+class Generation(GenerativeTask):
+    """Prompt and new tokens share the context."""
+
+    def _read(self, texts: Sequence[str]) -> list[list[int]]:
+        context = self._limits.max_input_tokens
+        encoded = tokenize(self._tokenizer, texts, context)
+        for index, tokens in enumerate(encoded):
+            if len(tokens) == context:
+                raise InvalidInput(
+                    f"the prompt has {len(tokens)} tokens and fills the context of {context}: nothing can be written",
+                    field=text_field(index),
+                )
+        return encoded
+
+    def _room(self, input_tokens: int) -> int:
+        return self._limits.max_input_tokens - input_tokens
+
+    def _draft(self, call: Call, index: int, tokens: list[int], limit: int, sampling: Sampling) -> Draft:
+        return Draft(
+            call=call,
+            index=index,
+            tokens=tokens,
+            context=list(tokens),
+            begin=len(tokens),
+            limit=limit,
+            choice=self._choice_for(sampling, index),
+            eos_ids=self._eos_ids,
+            text=self._stream_for(call),
+        )

@@ -1,0 +1,55 @@
+"""Translation: an encoder-decoder checkpoint reads each source and writes it anew. Engine process, its only thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trine.artifact import Manifest
+from trine.engine.scheduling.call import Call
+from trine.engine.tasks.generative import Detokenizer, Draft, GenerativeTask, MakeChoice
+from trine.engine.tasks.inputs import Tokenizer, tokenize
+from trine.errors import Bug
+from trine.sampling import Sampling
+
+
+class Translation(GenerativeTask):
+    """Source and target have a context each; the start token takes the first place of the target's."""
+
+    def __init__(
+        self, manifest: Manifest, tokenizer: Tokenizer, detokenizer: Detokenizer, choice: MakeChoice
+    ) -> None:
+        super().__init__(manifest, tokenizer, detokenizer, choice)
+        if self._generation.start_id is None:
+            raise Bug("an encoder-decoder checkpoint without a start token")
+        self._start_id = self._generation.start_id
+
+    def _read(self, texts: Sequence[str]) -> list[list[int]]:
+        return tokenize(self._tokenizer, texts, self._limits.max_input_tokens)
+
+    def _room(self, input_tokens: int) -> int:
+        return self._limits.max_output_tokens - 1
+
+    def _draft(self, call: Call, index: int, tokens: list[int], limit: int, sampling: Sampling) -> Draft:
+        return Draft(
+            call=call,
+            index=index,
+            tokens=tokens,
+            context=[self._start_id],
+            begin=1,
+            limit=limit,
+            choice=self._choice_for(sampling, index),
+            eos_ids=self._eos_ids,
+            forced=self._forced(limit),
+            text=self._stream_for(call),
+        )
+
+    def _forced(self, limit: int) -> dict[int, int]:
+        """Forced tokens by written place, as transformers' ForcedBOS and ForcedEOSTokenLogitsProcessor put them.
+
+        The last place is forced only where the context itself ends there, not where the caller's limit does.
+        """
+        first, last = self._generation.forced_first_id, self._generation.forced_last_id
+        forced = {} if first is None else {0: first}
+        if last is not None and limit == self._limits.max_output_tokens - 1:
+            forced[limit - 1] = last
+        return forced

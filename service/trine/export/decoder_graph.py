@@ -1,0 +1,86 @@
+"""The graph of the decoder family: one step of all sequences, prompt chunks beside single tokens. The export process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from trine.artifact import CacheLayout
+from trine.export import attention, graph
+from trine.export.attention import CachedAttention, KeyValue, Packing
+
+MODEL = "model.onnx"
+
+
+class _PackedDecoder(torch.nn.Module):
+    """[1, T] tokens of this step to the logits of the wanted rows [W, vocab], and the written cache."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        pad: Tensor,
+        unpad: Tensor,
+        lens: Tensor,
+        seqlens: Tensor,
+        total: Tensor,
+        out_rows: Tensor,
+        past: list[KeyValue],
+    ) -> tuple[Tensor, list[Tensor]]:
+        cached = CachedAttention(Packing(pad, unpad, lens), seqlens, total, past)
+        with attention.traced_as(cached), graph.wanted_rows(self.model, out_rows):
+            logits = self.model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+        return logits, cached.present
+
+
+def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
+    """Write model.onnx; past.* and present.* are meant to be bound to the same memory."""
+    model.eval().set_attn_implementation(attention.NAME)
+    _replace_conv1d(model)
+    five_tokens_and_one = {
+        "input_ids": graph.longs(1, 2, 3, 1, 2, 3)[None],
+        "position_ids": graph.longs(0, 1, 2, 3, 4, 9)[None],
+        "pad": graph.longs(0, 1, 2, 3, 4, 5, 5, 5, 5, 5),
+        "unpad": graph.longs(0, 1, 2, 3, 4, 5),
+        "lens": graph.ints(5, 1),
+        "seqlens": graph.ints(4, 9),
+        "total": graph.scalar(10),
+        "out_rows": graph.longs(4, 5),
+    }
+    past = graph.example_cache(cache.layers, cache.kv_heads, 64, cache.head_dim)
+    tokens, length = graph.TOKENS, graph.LENGTH
+    graph.write(
+        _PackedDecoder(model),
+        arguments=[*five_tokens_and_one.values(), past],
+        dynamic=(
+            tokens, tokens, length, length, length, length, None, length,
+            [(graph.CACHE, graph.CACHE)] * cache.layers,
+        ),
+        inputs=[*five_tokens_and_one, *graph.cache_names("past", cache.layers)],
+        outputs=["logits", *graph.cache_names("present", cache.layers)],
+        path=folder / MODEL,
+    )  # fmt: skip
+
+
+def _replace_conv1d(model: PreTrainedModel) -> None:
+    """GPT-2 stores its linear layers transposed (Conv1D), which exports as Gemm; quantizers and fusions know MatMul only."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Conv1D):
+                setattr(parent, name, _linear(child))
+
+
+def _linear(conv: Conv1D) -> torch.nn.Linear:
+    inputs, outputs = conv.weight.shape
+    linear = torch.nn.Linear(inputs, outputs)
+    linear.weight = torch.nn.Parameter(conv.weight.detach().t().contiguous())
+    linear.bias = torch.nn.Parameter(conv.bias.detach())
+    return linear

@@ -1,0 +1,177 @@
+"""Runs one export in a process of its own and tells how it goes. The front process; imports nothing of the child's side.
+
+The child gets a clean environment (no tokens, no network for the hub), its own session, limits on its address space, and the
+plan as the first line of its standard input; it ends itself when that input closes, so it never outlives a server that was
+killed. It answers with JSON lines on its standard output:
+
+    {"stage": "export", "fraction": 0.5, "message": "..."}
+    {"refused": "UNSAFE_CHECKPOINT", "message": "..."}          a typed refusal; nothing follows
+    {"verdict": {"passed": true, "reason": "..."}}              the staging folder is sealed; nothing follows
+
+Anything else, a half line among it, means that the child broke: ExportFailed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trine.config import available_cores
+from trine.errors import ExportFailed, NotPossible, TrineError, from_reason
+from trine.export.plan import ExportPlan
+
+logger = logging.getLogger(__name__)
+
+CHILD = ("-I", "-m", "trine.export.child")
+_REQUIRED = ("torch", "transformers", "optimum", "onnx", "onnxscript")
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_LOG_TAIL = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the parity gate said about a sealed artifact."""
+
+    passed: bool
+    reason: str
+    """One line with figures: what was proved, or which check failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    stage: str
+    """read, export, optimize, quantize, verify; publish is the caller's."""
+    fraction: float
+    """How much of the stage is done, 0 to 1."""
+    message: str
+    verdict: Verdict | None = None
+    """Only in the last one: the staging folder holds a sealed artifact, good or not."""
+
+
+async def run(plan: ExportPlan) -> AsyncIterator[Progress]:
+    """Export `plan`; the last Progress carries the verdict. Leave it early through `contextlib.aclosing`.
+
+    Raises NotPossible without the export extra, what `plan.inspect` raises, and ExportFailed when the child dies, talks
+    nonsense, or takes longer than `plan.timeout`. However it ends, the child and all that it started are gone.
+    """
+    _require_extra()
+    with tempfile.TemporaryDirectory(prefix="trine-export-") as home:
+        log = Path(home) / "stderr"
+        child = await _start(plan, Path(home), log)
+        try:
+            await _send(child, plan)
+            async for progress in _follow(child, plan.timeout):
+                yield progress
+        except ExportFailed:
+            logger.warning("the export failed; the end of its log:\n%s", _tail(log))
+            raise
+        finally:
+            await _end(child)
+
+
+def _require_extra() -> None:
+    if any(importlib.util.find_spec(name) is None for name in _REQUIRED):
+        raise NotPossible(
+            "this server cannot export checkpoints; install the export extra: pip install 'trine[export]'"
+        )
+
+
+async def _start(plan: ExportPlan, home: Path, log: Path) -> asyncio.subprocess.Process:
+    with log.open("wb") as stderr:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *CHILD,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            cwd=home,
+            env=_environment(home, plan.threads or available_cores()),
+            start_new_session=True,
+        )
+
+
+async def _send(child: asyncio.subprocess.Process, plan: ExportPlan) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(ConnectionError):  # a child that died already is told by its closed output
+        child.stdin.write(plan.to_json().encode() + b"\n")
+        await child.stdin.drain()
+
+
+def _environment(home: Path, threads: int) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return kept | {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LC_ALL": "C.UTF-8",
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+
+
+async def _follow(child: asyncio.subprocess.Process, timeout: float) -> AsyncIterator[Progress]:
+    assert child.stdout is not None
+    deadline = asyncio.get_running_loop().time() + timeout
+    while True:
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            line = await asyncio.wait_for(child.stdout.readline(), max(left, 0.0))
+        except TimeoutError as error:
+            raise ExportFailed(f"the export took longer than {timeout:g} s and was stopped") from error
+        except ValueError as error:  # asyncio's limit on a line's length
+            raise ExportFailed("the export process sent nonsense") from error
+        if not line.endswith(b"\n"):
+            raise ExportFailed("the export process died; it may have run out of memory")
+        progress = _read(line)
+        yield progress
+        if progress.verdict is not None:
+            return
+
+
+def _read(line: bytes) -> Progress:
+    """One line of the child's; raises the refusal that it carries."""
+    try:
+        fields = json.loads(line)
+        if "refused" in fields:
+            raise _refusal(fields)
+        if "verdict" in fields:
+            verdict = Verdict(bool(fields["verdict"]["passed"]), str(fields["verdict"]["reason"]))
+            return Progress("verify", 1.0, verdict.reason, verdict)
+        return Progress(str(fields["stage"]), float(fields["fraction"]), str(fields["message"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportFailed("the export process sent nonsense") from error
+
+
+def _refusal(fields: dict[str, Any]) -> TrineError:
+    return from_reason(str(fields["refused"]), str(fields["message"]), field=str(fields.get("field", "")))
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill the whole session, also what the child itself started, and reap it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    await child.wait()
+
+
+def _tail(log: Path) -> str:
+    try:
+        return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,216 @@
+"""InferenceService: requests validated and unpacked, frames packed. Front process, event loop only.
+
+What is checked here is what the request alone tells; limits that depend on settings are admission's, those that depend on the
+checkpoint are the engine's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from trine import frames
+from trine.artifact import Task
+from trine.errors import InvalidInput
+from trine.front.serving.inference import Inference
+from trine.front.wire.status import Context
+from trine.sampling import Sampling
+from trine.v1 import inference_pb2, inference_pb2_grpc
+
+GenerationRequest = (
+    inference_pb2.GenerateRequest
+    | inference_pb2.StreamGenerateRequest
+    | inference_pb2.TranslateRequest
+    | inference_pb2.StreamTranslateRequest
+)
+"""Four messages, since each method has its own, with the same fields."""
+
+_PRIORITIES = {
+    inference_pb2.PRIORITY_UNSPECIFIED: 2,
+    inference_pb2.PRIORITY_LOW: 1,
+    inference_pb2.PRIORITY_NORMAL: 2,
+    inference_pb2.PRIORITY_HIGH: 3,
+}
+_FINISH_REASONS = {
+    "": inference_pb2.FINISH_REASON_UNSPECIFIED,
+    "stop": inference_pb2.FINISH_REASON_STOP,
+    "length": inference_pb2.FINISH_REASON_LENGTH,
+}
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """Raises errors of trine.errors; the guard turns them into statuses."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    async def Classify(
+        self, request: inference_pb2.ClassifyRequest, context: Context
+    ) -> inference_pb2.ClassifyResponse:
+        validate_classify(request)
+        checkpoint, results = await self._inference.classify(
+            request.checkpoint,
+            [item.text for item in request.inputs],
+            top_k=request.top_k,
+            priority=_PRIORITIES[request.priority],
+            caller=caller_of(context),
+            timeout=context.time_remaining(),
+        )
+        return inference_pb2.ClassifyResponse(
+            checkpoint=checkpoint, results=[_classification(result) for result in results]
+        )
+
+    async def Generate(
+        self, request: inference_pb2.GenerateRequest, context: Context
+    ) -> inference_pb2.GenerateResponse:
+        checkpoint, results = await self._generate(request, context, Task.GENERATION)
+        return inference_pb2.GenerateResponse(
+            checkpoint=checkpoint,
+            results=[
+                inference_pb2.Generation(
+                    text=result.text,
+                    finish_reason=_FINISH_REASONS[result.finish],
+                    usage=_usage(result.usage),
+                )
+                for result in results
+            ],
+        )
+
+    async def Translate(
+        self, request: inference_pb2.TranslateRequest, context: Context
+    ) -> inference_pb2.TranslateResponse:
+        checkpoint, results = await self._generate(request, context, Task.TRANSLATION)
+        return inference_pb2.TranslateResponse(
+            checkpoint=checkpoint,
+            results=[
+                inference_pb2.Translation(
+                    text=result.text,
+                    finish_reason=_FINISH_REASONS[result.finish],
+                    usage=_usage(result.usage),
+                )
+                for result in results
+            ],
+        )
+
+    async def StreamGenerate(
+        self, request: inference_pb2.StreamGenerateRequest, context: Context
+    ) -> AsyncIterator[inference_pb2.StreamGenerateResponse]:
+        async with aclosing(self._stream(request, context, Task.GENERATION)) as deltas:
+            async for checkpoint, delta in deltas:
+                yield inference_pb2.StreamGenerateResponse(
+                    checkpoint=checkpoint,
+                    input_index=delta.input_index,
+                    text=delta.text,
+                    finish_reason=_FINISH_REASONS[delta.finish],
+                    usage=_usage(delta.usage),
+                )
+
+    async def StreamTranslate(
+        self, request: inference_pb2.StreamTranslateRequest, context: Context
+    ) -> AsyncIterator[inference_pb2.StreamTranslateResponse]:
+        async with aclosing(self._stream(request, context, Task.TRANSLATION)) as deltas:
+            async for checkpoint, delta in deltas:
+                yield inference_pb2.StreamTranslateResponse(
+                    checkpoint=checkpoint,
+                    input_index=delta.input_index,
+                    text=delta.text,
+                    finish_reason=_FINISH_REASONS[delta.finish],
+                    usage=_usage(delta.usage),
+                )
+
+    async def _generate(
+        self, request: GenerationRequest, context: Context, task: Task
+    ) -> tuple[str, list[frames.Generated]]:
+        validate_generation(request)
+        return await self._inference.generate(
+            request.checkpoint,
+            [item.text for item in request.inputs],
+            task=task,
+            sampling=sampling_of(request),
+            max_new_tokens=request.max_new_tokens if request.HasField("max_new_tokens") else None,
+            priority=_PRIORITIES[request.priority],
+            caller=caller_of(context),
+            timeout=context.time_remaining(),
+        )
+
+    async def _stream(
+        self, request: GenerationRequest, context: Context, task: Task
+    ) -> AsyncIterator[tuple[str, frames.Delta]]:
+        validate_generation(request)
+        steps = self._inference.stream(
+            request.checkpoint,
+            [item.text for item in request.inputs],
+            task=task,
+            sampling=sampling_of(request),
+            max_new_tokens=request.max_new_tokens if request.HasField("max_new_tokens") else None,
+            priority=_PRIORITIES[request.priority],
+            caller=caller_of(context),
+            timeout=context.time_remaining(),
+        )
+        async with aclosing(steps):
+            async for checkpoint, deltas in steps:
+                for delta in deltas:
+                    yield checkpoint, delta
+
+
+class _Input(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+def validate_classify(request: inference_pb2.ClassifyRequest) -> None:
+    """Raise InvalidInput that names the field."""
+    _validate_batch(request.checkpoint, request.inputs, request.priority)
+
+
+def validate_generation(request: GenerationRequest) -> None:
+    """Raise InvalidInput that names the field. The sampling is validated where it is converted, by `sampling_of`."""
+    _validate_batch(request.checkpoint, request.inputs, request.priority)
+    if request.HasField("max_new_tokens") and request.max_new_tokens == 0:
+        raise InvalidInput("max_new_tokens must be at least 1", field="max_new_tokens")
+
+
+def _validate_batch(checkpoint: str, inputs: Sequence[_Input], priority: int) -> None:
+    if not checkpoint:
+        raise InvalidInput("checkpoint must not be empty", field="checkpoint")
+    if not inputs:
+        raise InvalidInput("inputs must not be empty", field="inputs")
+    for index, item in enumerate(inputs):
+        if not item.text:
+            raise InvalidInput("text must not be empty", field=f"inputs[{index}].text")
+    if priority not in _PRIORITIES:
+        raise InvalidInput(f"{priority} is no priority", field="priority")
+
+
+def sampling_of(request: GenerationRequest) -> Sampling:
+    """The request's sampling with the defaults filled in. Raises InvalidInput that names the field, for NaN too."""
+    given = request.sampling
+    sampling = Sampling(
+        temperature=given.temperature if given.HasField("temperature") else 0.0,
+        top_p=given.top_p if given.HasField("top_p") else 1.0,
+        top_k=given.top_k,
+        seed=given.seed if given.HasField("seed") else secrets.randbits(63),
+    )
+    sampling.validate()
+    return sampling
+
+
+def caller_of(context: Context) -> str:
+    """Who calls, for fairness: the peer's address without its port, which changes with every connection."""
+    peer = context.peer()
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
+
+
+def _classification(result: frames.Classified) -> inference_pb2.Classification:
+    labels = [inference_pb2.Label(name=name, score=score) for name, score in result.labels]
+    return inference_pb2.Classification(labels=labels, usage=_usage(result.usage))
+
+
+def _usage(usage: frames.Usage | None) -> inference_pb2.Usage | None:
+    if usage is None:
+        return None
+    return inference_pb2.Usage(
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cut_tokens=usage.cut_tokens
+    )

@@ -1,0 +1,155 @@
+"""What stands around every handler of every service: parsing, statuses, counting. Front process, event loop only.
+
+grpc.aio alone answers bytes that do not parse with UNKNOWN or INTERNAL in protobuf's words, an exception with its text, and a
+unary call that brings no message never. So each method is registered as one that reads its own bytes: the guard reads, parses,
+runs the servicer's method, and turns whatever it raises into a status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from trine.errors import MalformedRequest
+from trine.front.wire.status import Context, abort, code_of
+from trine.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """The innermost interceptor. `retry_after` in seconds stands in the refusals that bring no time of their own."""
+
+    def __init__(self, metrics: Metrics, retry_after: float) -> None:
+        self._metrics = metrics
+        self._retry_after = retry_after
+        self._guarded: dict[str, tuple[Handler, Handler]] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # grpc answers UNIMPLEMENTED; nothing is counted, since the name is the caller's own
+        path = handler_call_details.method
+        known = self._guarded.get(path)
+        if known is None or known[0] is not handler:
+            self._guarded[path] = known = handler, self._guard(path, handler)
+        return known[1]
+
+    def _guard(self, path: str, handler: Handler) -> Handler:
+        method = _Method.of(path, handler)
+
+        async def call(_: object, context: Context) -> Any:
+            return await self._call(method, context)
+
+        wrap = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return wrap(call, None, handler.response_serializer)
+
+    async def _call(self, method: _Method, context: Context) -> Any:
+        began, code = time.monotonic(), grpc.StatusCode.OK
+        self._metrics.grpc_started(method.service, method.name, method.type)
+        try:
+            return await method.run(context)
+        except asyncio.CancelledError:
+            code = _code_of_cancel(context)
+            raise
+        except grpc.aio.BaseError as error:
+            code = _code_of_end(error, context)
+            raise
+        except Exception as error:
+            code = code_of(error)
+            if code is grpc.StatusCode.INTERNAL:
+                logger.exception("%s/%s failed", method.service, method.name)
+            await abort(context, error, self._retry_after)
+        finally:
+            seconds = time.monotonic() - began
+            self._metrics.grpc_handled(method.service, method.name, method.type, code.name, seconds)
+
+
+def _code_of_cancel(context: Context) -> grpc.StatusCode:
+    """grpc.aio cancels the handler for either reason; only the clock tells which."""
+    remaining = context.time_remaining()
+    late = remaining is not None and remaining <= 0
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+
+
+def _code_of_end(error: Exception, context: Context) -> grpc.StatusCode:
+    """The code of a call that a servicer aborted by itself, or whose connection broke under a write."""
+    if not isinstance(error, grpc.aio.AbortError):
+        return grpc.StatusCode.CANCELLED
+    number = context.code()
+    return next(
+        (code for code in grpc.StatusCode if number in (code, code.value[0])), grpc.StatusCode.UNKNOWN
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """One method of one service, with the handler that the generated code made for it."""
+
+    service: str
+    name: str
+    type: str
+    """As the grpc_type label of the grpc_server_* family spells it."""
+    handler: Handler
+    behavior: Callable[[Any, Context], Any]
+    yields: bool
+    """Whether the behavior is an async generator; a streaming one that is not writes to the context."""
+
+    @classmethod
+    def of(cls, path: str, handler: Handler) -> _Method:
+        _, service, name = path.split("/")
+        kinds: dict[tuple[bool, bool], tuple[str, Any]] = {
+            (False, False): ("unary", handler.unary_unary),
+            (False, True): ("server_stream", handler.unary_stream),
+            (True, False): ("client_stream", handler.stream_unary),
+            (True, True): ("bidi_stream", handler.stream_stream),
+        }
+        type_, behavior = kinds[handler.request_streaming, handler.response_streaming]
+        return cls(service, name, type_, handler, behavior, inspect.isasyncgenfunction(behavior))
+
+    async def run(self, context: Context) -> Any:
+        if not self.handler.request_streaming:
+            return await self._answer(self._parse(await context.read()), context)
+        async with aclosing(self._requests(context)) as requests:
+            return await self._answer(requests, context)
+
+    async def _answer(self, request: Any, context: Context) -> Any:
+        if not self.yields:
+            return await self.behavior(request, context)
+        # Closed here and now, not by the garbage collector: closing is what tells the engine that the caller has left.
+        async with aclosing(self.behavior(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+        return None
+
+    async def _requests(self, context: Context) -> AsyncGenerator[Any]:
+        while (raw := await context.read()) is not grpc.aio.EOF:
+            yield self._parse(raw)
+
+    def _parse(self, raw: Any) -> Any:
+        if raw is grpc.aio.EOF:
+            raise MalformedRequest("the call ended without a request")
+        parse = self.handler.request_deserializer
+        assert parse is not None
+        try:
+            return parse(raw)
+        except (DecodeError, ValueError):
+            raise MalformedRequest("the request's bytes are no message of this method") from None

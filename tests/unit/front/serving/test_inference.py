@@ -1,0 +1,281 @@
+"""A request's way through the serving room, and that it gives back whatever it took."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.front.serving.room import Room
+from trine import frames
+from trine.artifact import Task
+from trine.errors import (
+    CheckpointNotFound,
+    DeadlineExceeded,
+    Draining,
+    EngineLost,
+    InvalidInput,
+    NotLive,
+    Overloaded,
+    TrineError,
+    WrongTask,
+)
+from trine.front.serving.views import EngineState
+from trine.sampling import Sampling
+
+MakeRoom = Callable[..., Room]
+
+
+async def classify(room: Room, *texts: str, name: str = "a", timeout: float | None = 5.0) -> list[str]:
+    _, results = await room.inference.classify(
+        name, list(texts), top_k=0, priority=2, caller="me", timeout=timeout
+    )
+    return [result.labels[0][0] for result in results]
+
+
+async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -> list[frames.Delta]:
+    got: list[frames.Delta] = []
+    steps = room.inference.stream(
+        name,
+        [text],
+        task=Task.GENERATION,
+        sampling=Sampling(),
+        max_new_tokens=None,
+        priority=2,
+        caller="me",
+        timeout=timeout,
+    )
+    async with contextlib.aclosing(steps):
+        async for _, deltas in steps:
+            got += deltas
+    return got
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def nothing_is_held(room: Room) -> bool:
+    return room.admission.requests == 0 and room.admission.bytes == 0
+
+
+async def test_answers_keep_the_order_of_the_inputs(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("a")
+    assert await classify(room, "x", "y", "z") == ["x", "y", "z"]
+    assert nothing_is_held(room)
+    assert (
+        'trine_requests_total{checkpoint="a",code="OK",task="classification",version="1"} 1.0' in room.page()
+    )
+
+
+async def test_a_stream_ends_with_its_last_delta(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("g", Task.GENERATION)
+    deltas = await stream(room, "hello")
+    assert "".join(delta.text for delta in deltas) == "hello"
+    assert [delta.last for delta in deltas] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("b", CheckpointNotFound),
+        ("a:9", CheckpointNotFound),
+        ("a@x", CheckpointNotFound),
+        ("A", InvalidInput),
+        ("g", WrongTask),
+    ],
+)
+async def test_wrong_references(make_room: MakeRoom, name: str, error: type[TrineError]) -> None:
+    room = make_room()
+    await room.loaded("a")
+    room.publish("g", task=Task.GENERATION)
+    with pytest.raises(error) as caught:
+        await classify(room, "x", name=name)
+    assert caught.value.field == "checkpoint"
+    assert nothing_is_held(room)
+
+
+async def test_an_unloaded_version_says_so(make_room: MakeRoom) -> None:
+    room = make_room()
+    room.publish("a")
+    with pytest.raises(NotLive) as caught:
+        await classify(room, "x")
+    assert caught.value.retry_after
+
+
+async def test_the_engine_names_the_field(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("a")
+    with pytest.raises(InvalidInput) as caught:
+        await classify(room, "bad")
+    assert caught.value.field == "inputs[0].text"
+
+
+async def test_too_much_is_refused_at_once(make_room: MakeRoom) -> None:
+    room = make_room(max_requests=2, max_characters=10, max_inputs=3, max_inflight_bytes=1024)
+    await room.loaded("a")
+    with pytest.raises(InvalidInput, match="11 characters"):
+        await classify(room, "ok", "x" * 11)
+    with pytest.raises(InvalidInput, match="4 inputs"):
+        await classify(room, *"abcd")
+    waiting = [asyncio.create_task(classify(room, "wait")) for _ in range(2)]
+    await until(lambda: room.admission.requests == 2)
+    with pytest.raises(Overloaded) as caught:
+        await classify(room, "x")
+    assert caught.value.retry_after
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await classify(room, "x") == ["x"]
+    assert nothing_is_held(room)
+
+
+async def test_a_place_in_the_window_is_freed_by_the_engine_only(make_room: MakeRoom) -> None:
+    """A stopped engine cannot say that it let go, so the callers who left still fill its window: no hidden queue."""
+    room = make_room(engine_window=3)
+    record = await room.loaded("a")
+    process = room.pool.process_id(record)
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)
+    try:
+        tasks = [asyncio.create_task(classify(room, "wait")) for _ in range(3)]
+        await until(lambda: room.admission.requests == 3)
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert nothing_is_held(room)
+        with pytest.raises(Overloaded):
+            await classify(room, "x")
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    async def answered() -> bool:
+        with contextlib.suppress(Overloaded):
+            return await classify(room, "x") == ["x"]
+        return False
+
+    async with asyncio.timeout(10):
+        while not await answered():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_deadline_ends_what_the_engine_does_not(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("a")
+    with pytest.raises(DeadlineExceeded):
+        await classify(room, "wait", timeout=0.05)
+    assert nothing_is_held(room)
+    assert 'code="DEADLINE_EXCEEDED"' in room.page()
+
+
+async def test_cancelling_a_stream_gives_everything_back(make_room: MakeRoom) -> None:
+    room = make_room(engine_window=9)
+    await room.loaded("g", Task.GENERATION)
+    tasks = [asyncio.create_task(stream(room, "endless")) for _ in range(8)]
+    await until(lambda: room.admission.requests == 8)
+    await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    assert nothing_is_held(room)
+    assert 'code="CANCELLED"' in room.page()
+    assert "".join(delta.text for delta in await stream(room, "again")) == "again"
+
+
+async def test_a_killed_engine_fails_its_streams_and_comes_back(make_room: MakeRoom) -> None:
+    room = make_room(engine_window=16)
+    record = await room.loaded("g", Task.GENERATION)
+    await room.loaded("a")
+    tasks = [asyncio.create_task(stream(room, "endless", timeout=30)) for _ in range(16)]
+    await until(lambda: room.admission.requests == 16)
+    process = room.pool.process_id(record)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    killed = time.monotonic()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert time.monotonic() - killed < 5
+    assert all(isinstance(result, EngineLost) for result in results)
+    assert nothing_is_held(room)
+    assert await classify(room, "x") == ["x"], "another checkpoint never notices"
+    await until(lambda: room.pool.is_live(record))
+    assert "".join(delta.text for delta in await stream(room, "back")) == "back"
+    assert room.pool.view(record).restarts == 1
+
+
+async def test_an_engine_that_makes_no_progress_is_killed(make_room: MakeRoom) -> None:
+    room = make_room(engine_stall_timeout=0.4)
+    record = await room.loaded("a")
+    with pytest.raises(EngineLost):
+        await classify(room, "freeze", timeout=30)
+    await until(lambda: room.pool.is_live(record))
+    assert await classify(room, "x") == ["x"]
+
+
+@pytest.mark.parametrize("mode", ["refuses", "crashes", "sleeps"])
+async def test_an_engine_that_cannot_load(make_room: MakeRoom, mode: str) -> None:
+    room = make_room(engine_load_timeout=0.5)
+    record = room.publish("a", mode)
+    with pytest.raises(TrineError):
+        await room.pool.load(record)
+    view = room.pool.view(record)
+    assert view.state is EngineState.UNLOADED
+    assert view.reason
+    with pytest.raises(NotLive):
+        await classify(room, "x")
+
+
+async def test_it_keeps_dying_and_is_started_more_and_more_slowly(make_room: MakeRoom) -> None:
+    room = make_room()
+    record = await room.loaded("a")
+    for deaths in (1, 2, 3):
+        with pytest.raises(EngineLost):
+            await classify(room, "die")
+        await until(
+            lambda deaths=deaths: room.pool.is_live(record) and room.pool.view(record).restarts == deaths
+        )  # type: ignore[misc]
+    assert 'trine_engine_restarts_total{checkpoint="a",version="1"} 3.0' in room.page()
+
+
+async def test_unloading_lets_what_runs_finish_and_refuses_what_comes(make_room: MakeRoom) -> None:
+    room = make_room()
+    record = await room.loaded("g", Task.GENERATION)
+    running = asyncio.create_task(stream(room, "x" * 100))
+    await until(lambda: room.admission.requests == 1)
+    unloading = asyncio.create_task(room.pool.unload(record))
+    await until(lambda: room.pool.view(record).state is EngineState.UNLOADING)
+    with pytest.raises(NotLive):
+        await stream(room, "y")
+    assert len(await running) >= 1
+    await unloading
+    assert room.pool.view(record).state is EngineState.UNLOADED
+
+
+async def test_draining_refuses(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("a")
+    room.admission.draining = True
+    with pytest.raises(Draining):
+        await classify(room, "x")
+
+
+async def test_status_follows_the_engines(make_room: MakeRoom) -> None:
+    room = make_room()
+    told: list[tuple[str, bool]] = []
+    record = room.publish("a")
+    room.status.subscribe(lambda name, serving: told.append((name, serving)))
+    assert told == [("", False)]
+    await room.pool.load(record)
+    room.status.set_ready(True)
+    await room.pool.unload(record)
+    assert told[1:] == [("a", False), ("a", True), ("", True), ("a", False)]
