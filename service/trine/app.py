@@ -8,7 +8,6 @@ version), the serving objects that answer and administer, and the wire that spea
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from trine.front.serving.inference import Inference
 from trine.front.serving.pool import Pool
 from trine.front.serving.publisher import Publisher
 from trine.front.serving.status import Status
-from trine.front.wire.http import HttpServer
+from trine.front.wire.http import HttpPort
 from trine.front.wire.server import GrpcServers
 from trine.registry import references
 from trine.registry.records import Record
@@ -50,7 +49,7 @@ class App:
         self.publisher = Publisher(self.repository, self.pool, settings, self.metrics)
         self.administration = Administration(self.repository, self.pool, self.publisher)
         self.grpc = GrpcServers(settings, self.inference, self.administration, self.status, self.metrics)
-        self.http = HttpServer(settings, self.status, self.metrics)
+        self.http = HttpPort(settings, self.status, self.metrics)
         self.ports: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -76,7 +75,7 @@ class App:
         """Say NOT_SERVING, wait for balancers to notice, refuse what comes, finish what runs, end the engines."""
         logger.info("draining")
         self.status.set_ready(False)
-        await self.grpc.enter_drain()
+        self.grpc.enter_drain()
         await asyncio.sleep(self.settings.drain_delay)
         self.admission.draining = True
         self.publisher.cancel()
@@ -115,8 +114,8 @@ async def run(settings: Settings) -> None:
             await stop
     finally:
         start.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(start, return_exceptions=True)
+        stop.cancel()
+        await asyncio.gather(start, stop, return_exceptions=True)
         await app.drain()
 
 

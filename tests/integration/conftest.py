@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,12 @@ NAMES = {"sentiment": "sentiment-en", "verse": "verse", "en-fr": "en-fr"}
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Registered by a server that has ended since. Tests that change it take `repository_copy`."""
+    """Registered by a server that has ended since. Tests that change it take `repository_copy`.
+
+    While working on tests, TRINE_TEST_REPOSITORY may name a folder that was registered before, to save the exports.
+    """
+    if ready := os.environ.get("TRINE_TEST_REPOSITORY"):
+        return Path(ready)
     folder = tmp_path_factory.mktemp("repository")
     with Server(tmp_path_factory.mktemp("registering"), folder) as server, server.client() as client:
         for name, checkpoint in NAMES.items():

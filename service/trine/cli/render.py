@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,10 +20,11 @@ from rich.table import Table
 from trine.client import CheckpointInfo, Classification, Parity, Progress, VersionInfo
 from trine.errors import TrineError
 
-_UNBOUNDED = 1_000_000
 # Foreign text is shown as it is: no markup, no emoji codes, no guessed colors.
-_out = Console(markup=False, emoji=False, highlight=False)
-_err = Console(stderr=True, markup=False, emoji=False, highlight=False)
+_console = functools.partial(Console, markup=False, emoji=False, highlight=False)
+_out = _console()
+_err = _console(stderr=True)
+_pipe = _console(width=1_000_000)  # never folds a table
 
 # Control characters of a checkpoint's or a server's text could drive the terminal; newline and tab are harmless.
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
@@ -85,28 +87,18 @@ def classifications(inputs: Sequence[str], results: Sequence[Classification]) ->
 
 
 def checkpoints(found: Sequence[CheckpointInfo]) -> None:
-    """One row for each version."""
-    table = _table(
-        "version",
-        "aliases",
-        "task",
-        "architecture",
-        "family",
-        "precision",
-        "state",
-        "engine",
-        "parity",
-        "size",
-    )
+    """One row for each version; on a narrow terminal the long words fold, the reference and the states do not."""
+    table = _table("version", "aliases", "task", "family", "state", "engine", "parity", "size")
+    for column in table.columns:
+        column.no_wrap = column.header in {"version", "state", "engine"}
+        column.overflow = "fold"
     for entry in found:
         for version in entry.versions:
             table.add_row(
                 version.reference,
-                ", ".join(alias for alias, number in entry.aliases.items() if number == version.number),
+                " ".join(_aliases(entry, version)),
                 version.task,
-                version.architecture,
                 version.family,
-                version.precision,
                 version.state,
                 version.engine_state,
                 _verdict(version.parity),
@@ -118,8 +110,7 @@ def checkpoints(found: Sequence[CheckpointInfo]) -> None:
 def checkpoint(found: CheckpointInfo) -> None:
     """A block for each version, with the gate's figures."""
     for version in found.versions:
-        aliases = [alias for alias, number in found.aliases.items() if number == version.number]
-        line(f"{version.reference}  {' '.join(f'@{alias}' for alias in aliases)}".rstrip())
+        line("  ".join([version.reference, *_aliases(found, version)]))
         facts = Table.grid(padding=(0, 2))
         for name, value in _facts(version):
             if value:
@@ -129,9 +120,13 @@ def checkpoint(found: CheckpointInfo) -> None:
             _print_table(_parity_table(version.parity))
 
 
+def _aliases(found: CheckpointInfo, version: VersionInfo) -> list[str]:
+    return [f"@{alias}" for alias, number in sorted(found.aliases.items()) if number == version.number]
+
+
 def _facts(version: VersionInfo) -> list[tuple[str, str]]:
     load = f", loaded in {version.load_seconds:.2f} s" if version.load_seconds is not None else ""
-    restarts = f", restarted {version.restarts} times" if version.restarts else ""
+    restarts = f", restarts: {version.restarts}" if version.restarts else ""
     return [
         ("task", version.task),
         ("architecture", f"{version.architecture} ({version.family})"),
@@ -198,8 +193,7 @@ def _table(*columns: str) -> Table:
 
 
 def _print_table(table: Table) -> None:
-    """To a terminal as wide as it is; to a file or pipe without folding."""
-    _out.print(table, width=None if _out.is_terminal else _UNBOUNDED)
+    (_out if _out.is_terminal else _pipe).print(table)
 
 
 class RegistrationProgress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,26 +39,20 @@ def serve(
 ) -> None:
     """Run a server: gRPC on 8001, HTTP (/metrics, /livez, /readyz) on 8002, administration on 8003."""
     given = {name: value for name, value in locals().items() if value is not None}
-    app, config = _server_modules()
     try:
-        settings = config.Settings(**given)
-    except (
-        ValueError
-    ) as error:  # pydantic's: the only one of its kind here, and pydantic is not imported by the base install
-        render.complain(_settings_at_fault(error))
-        raise typer.Exit(2) from None
-    raise typer.Exit(app.main(settings))
-
-
-def _server_modules() -> tuple[Any, Any]:
-    """trine.app and trine.config, imported only now: a client's machine has nothing of what the server needs."""
-    try:
-        return importlib.import_module("trine.app"), importlib.import_module("trine.config")
+        # Only now: a client's machine has nothing of what the server needs.
+        from trine import app, config
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "trine":
             raise
         render.complain(f"serving needs the package {error.name}: pip install 'trine[serve]'")
         raise typer.Exit(1) from None
+    try:
+        settings = config.Settings(**given)
+    except ValueError as error:  # pydantic's own, which the base installation lacks
+        render.complain(_settings_at_fault(error))
+        raise typer.Exit(2) from None
+    raise typer.Exit(app.main(settings))
 
 
 def _settings_at_fault(error: ValueError) -> str:

@@ -75,12 +75,22 @@ class Loop(Generic[I]):
     def run(self) -> None:
         """Serve until the front says Stop or is gone. Raises ValueError or MsgspecError when it talks nonsense."""
         try:
-            while self._accept(self._receive()):
-                self._expire()
-                self._step()
-                self._send()
+            while self.turn():
+                pass
         except (EOFError, ConnectionError):
             logger.info("the front is gone")
+
+    def turn(self) -> bool:
+        """Once around: what came in, one step, what there is to say. Waits for a message when no call is open.
+
+        Returns False after a Stop. Raises EOFError or ConnectionError when the front is gone.
+        """
+        if not self._accept(self._receive()):
+            return False
+        self._expire()
+        self._step()
+        self._send()
+        return True
 
     # --- choose, run, settle -----------------------------------------------------------------------------------------
 

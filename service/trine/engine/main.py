@@ -15,26 +15,28 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import contextlib
 import gc
 import logging
+import math
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trine import frames
 from trine.artifact import Artifact, Family, Task, open_artifact
-from trine.engine.loop import Loop
+from trine.engine.loop import Loop, Scheduler
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.kv import slots_for
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.selftest import drift
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
+from trine.engine.scheduling.call import Call
 from trine.engine.scheduling.continuous import DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.dynamic import DynamicBatcher
 from trine.engine.scheduling.meter import Meter
@@ -43,4 +45,147 @@ from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.translation import Translation
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
-from trine.errors import ArtifactCorrupt, Bug, TrineError
+from trine.errors import ArtifactCorrupt, Bug, InvalidInput, TrineError
+from trine.sampling import Sampling
+from trine.telemetry import logs
+
+logger = logging.getLogger(__name__)
+
+_MAX_CHUNK = 256
+"""Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
+
+Runner = EncoderRunner | DecoderRunner | Seq2SeqRunner
+AnyTask = Classification | Generation | Translation
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the process's exit status."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.environ["RAYON_NUM_THREADS"] = str(options.threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if options.threads > 1 else "false"
+    logs.configure(options.log_level, json=options.log_json)
+    with socket.socket(fileno=options.fd) as sock:
+        sock.setblocking(True)
+        try:
+            loop, ready = _load(options, sock)
+        except Exception as error:
+            logger.exception("the artifact cannot be loaded")
+            _say(sock, _load_failed(error))
+            return 1
+        _say(sock, ready)
+        loop.run()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trine.engine.main", description="Serves one artifact.")
+    parser.add_argument("--fd", type=int, required=True, help="the inherited end of a socket pair")
+    parser.add_argument("--artifact", type=Path, required=True, help="the artifact's folder")
+    parser.add_argument("--threads", type=int, required=True, help="threads of a graph run")
+    parser.add_argument("--cache-bytes", type=int, required=True, help="size of the key/value cache")
+    parser.add_argument("--max-slots", type=int, required=True, help="most sequences that run at once")
+    parser.add_argument("--batch-tokens", type=int, required=True, help="tokens of one batch or mixed step")
+    parser.add_argument("--log-level", default="INFO", help="as the standard logging spells it")
+    parser.add_argument("--log-json", action="store_true", help="log JSON lines")
+    return parser
+
+
+def _load(options: argparse.Namespace, sock: socket.socket) -> tuple[Loop[Any], frames.Ready]:
+    """All that must go well before the first request. Raises TrineError."""
+    began = time.monotonic()
+    artifact = open_artifact(options.artifact)
+    runner = _runner(artifact, options)
+    self_test_drift = _self_test(artifact, runner)
+    meter = Meter(time.monotonic)
+    scheduler: Scheduler[Any] = _scheduler(runner, options.batch_tokens, meter)
+    task = _task(artifact)
+    _warm_up(scheduler, task)
+    meter.take(0, 0, 0.0)
+    # What is loaded lives as long as the process: the collector need not look at it at every step.
+    gc.collect()
+    gc.freeze()
+    slots = 0 if isinstance(runner, EncoderRunner) else runner.slots
+    loop: Loop[Any] = Loop(sock, task, scheduler, meter)
+    return loop, frames.Ready(time.monotonic() - began, self_test_drift, slots)
+
+
+def _runner(artifact: Artifact, options: argparse.Namespace) -> Runner:
+    manifest, threads = artifact.manifest, options.threads
+    if manifest.family is Family.ENCODER:
+        return EncoderRunner(artifact, threads)
+    if manifest.cache is None:
+        raise ArtifactCorrupt("the artifact states no cache layout")
+    chunk = min(_MAX_CHUNK, manifest.limits.max_input_tokens) if manifest.family is Family.DECODER else 1
+    slots = slots_for(
+        manifest.cache, manifest.limits, options.cache_bytes, options.max_slots, chunk, manifest.cross
+    )
+    if manifest.family is Family.DECODER:
+        return DecoderRunner(artifact, threads, slots, chunk)
+    return Seq2SeqRunner(artifact, threads, slots)
+
+
+def _scheduler(
+    runner: Runner, budget: int, meter: Meter
+) -> DynamicBatcher | DecoderBatcher[Any] | EncoderDecoderBatcher[Any]:
+    match runner:
+        case EncoderRunner():
+            return DynamicBatcher(runner, budget)
+        case DecoderRunner():
+            return DecoderBatcher(runner, budget, meter)
+        case Seq2SeqRunner():
+            return EncoderDecoderBatcher(runner, budget, meter)
+
+
+def _task(artifact: Artifact) -> AnyTask:
+    manifest = artifact.manifest
+    tokenizer = Tokenizer(artifact.path("tokenizer.json"), manifest.vocab_size, manifest.unk_id)
+    if manifest.task is Task.CLASSIFICATION:
+        return Classification(manifest, tokenizer)
+    target = "target_tokenizer.json" if "target_tokenizer.json" in manifest.files else "tokenizer.json"
+    detokenizer = Detokenizer(artifact.path(target))
+    kind = Generation if manifest.family is Family.DECODER else Translation
+    return kind(manifest, tokenizer, detokenizer, Choice)
+
+
+def _self_test(artifact: Artifact, runner: Runner) -> float:
+    """How far this machine's answer is from the stored one. Raises ArtifactCorrupt beyond the tolerance."""
+    found, allowed = drift(artifact, runner), artifact.manifest.self_test.tolerance
+    if not found <= allowed:
+        raise ArtifactCorrupt(
+            f"the self-test differs by {found:.1e} from its stored answer, and {allowed:.1e} is allowed"
+        )
+    return found
+
+
+def _warm_up(scheduler: Scheduler[Any], task: AnyTask) -> None:
+    """One short request through everything that serves, so that the first caller does not pay for first touches."""
+    request: frames.Submit
+    if isinstance(task, Classification):
+        request = frames.Classify(0, ["a"], math.inf, 2, "", 0)
+    else:
+        request = frames.Generate(0, ["a"], math.inf, 2, "", Sampling(), 2, stream=True)
+    call = Call(request.id, request.caller, request.priority, request.deadline, time.monotonic(), 1)
+    with contextlib.suppress(InvalidInput):  # a context too short for it
+        scheduler.add(task.prepare(request, call))
+    while scheduler.waiting or scheduler.running:
+        batch = scheduler.choose()
+        for item in scheduler.settle(batch, scheduler.run(batch)):
+            task.tell(item)
+
+
+def _load_failed(error: Exception) -> frames.LoadFailed:
+    if isinstance(error, TrineError):
+        return frames.LoadFailed(error.reason, error.message)
+    return frames.LoadFailed(Bug.reason, "the engine failed while it loaded the artifact")
+
+
+def _say(sock: socket.socket, message: frames.Frame) -> None:
+    """A front that is gone already needs no answer; the loop notices by itself."""
+    with contextlib.suppress(ConnectionError):
+        sock.sendall(frames.pack([message]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

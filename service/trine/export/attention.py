@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "trine_packed"
@@ -175,6 +176,17 @@ def traced_as(attention: Attention) -> Iterator[None]:
         yield
     finally:
         _traced.reset(token)
+
+
+@contextlib.contextmanager
+def emitting(model: PreTrainedModel) -> Iterator[None]:
+    """Let `model` call the registered function, in evaluation mode, until the block is left."""
+    before = model.config._attn_implementation
+    model.eval().set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def attend(

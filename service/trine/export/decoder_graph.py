@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from trine.export.attention import CachedAttention, KeyValue, Packing
 MODEL = "model.onnx"
 
 
-class _PackedDecoder(torch.nn.Module):
+class _PackedDecoder(torch.nn.Module):  # type: ignore[misc]
     """[1, T] tokens of this step to the logits of the wanted rows [W, vocab], and the written cache."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -43,8 +45,6 @@ class _PackedDecoder(torch.nn.Module):
 
 def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
     """Write model.onnx; past.* and present.* are meant to be bound to the same memory."""
-    model.eval().set_attn_implementation(attention.NAME)
-    _replace_conv1d(model)
     five_tokens_and_one = {
         "input_ids": graph.longs(1, 2, 3, 1, 2, 3)[None],
         "position_ids": graph.longs(0, 1, 2, 3, 4, 9)[None],
@@ -57,25 +57,40 @@ def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
     }
     past = graph.example_cache(cache.layers, cache.kv_heads, 64, cache.head_dim)
     tokens, length = graph.TOKENS, graph.LENGTH
-    graph.write(
-        _PackedDecoder(model),
-        arguments=[*five_tokens_and_one.values(), past],
-        dynamic=(
-            tokens, tokens, length, length, length, length, None, length,
-            [(graph.CACHE, graph.CACHE)] * cache.layers,
-        ),
-        inputs=[*five_tokens_and_one, *graph.cache_names("past", cache.layers)],
-        outputs=["logits", *graph.cache_names("present", cache.layers)],
-        path=folder / MODEL,
-    )  # fmt: skip
+    dynamic = (
+        *(tokens, tokens, length, length, length, length, None, length),
+        [(graph.CACHE, graph.CACHE)] * cache.layers,
+    )
+    with attention.emitting(model), _linear_layers(model):
+        graph.write(
+            _PackedDecoder(model),
+            arguments=[*five_tokens_and_one.values(), past],
+            dynamic=dynamic,
+            inputs=[*five_tokens_and_one, *graph.cache_names("past", cache.layers)],
+            outputs=["logits", *graph.cache_names("present", cache.layers)],
+            path=folder / MODEL,
+        )
 
 
-def _replace_conv1d(model: PreTrainedModel) -> None:
-    """GPT-2 stores its linear layers transposed (Conv1D), which exports as Gemm; quantizers and fusions know MatMul only."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, Conv1D):
-                setattr(parent, name, _linear(child))
+@contextlib.contextmanager
+def _linear_layers(model: PreTrainedModel) -> Iterator[None]:
+    """GPT-2 stores its linear layers transposed (Conv1D), which exports as Gemm; quantizers and fusions know MatMul only.
+
+    The originals come back afterwards: the reference of the parity gate is the checkpoint as transformers runs it.
+    """
+    replaced = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, Conv1D)
+    ]
+    for parent, name, conv in replaced:
+        setattr(parent, name, _linear(conv))
+    try:
+        yield
+    finally:
+        for parent, name, conv in replaced:
+            setattr(parent, name, conv)
 
 
 def _linear(conv: Conv1D) -> torch.nn.Linear:

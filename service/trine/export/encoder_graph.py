@@ -17,7 +17,7 @@ from trine.export.attention import BidirectionalAttention, Packing
 MODEL = "model.onnx"
 
 
-class _PackedEncoder(torch.nn.Module):
+class _PackedEncoder(torch.nn.Module):  # type: ignore[misc]
     """[1, T] tokens of B sequences to logits [B, labels]."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -62,7 +62,6 @@ def _first_tokens(model: PreTrainedModel, first: Tensor) -> Iterator[None]:
 
 def export(model: PreTrainedModel, folder: Path) -> None:
     """Write model.onnx: input_ids, position_ids, pad, unpad, lens, total, first to logits [B, labels]."""
-    model.eval().set_attn_implementation(attention.NAME)
     two_sequences = {
         "input_ids": graph.longs(1, 2, 3, 1, 2, 3, 1, 2)[None],
         "position_ids": graph.longs(0, 1, 2, 0, 1, 2, 3, 4)[None],
@@ -73,11 +72,12 @@ def export(model: PreTrainedModel, folder: Path) -> None:
         "first": graph.longs(0, 3),
     }
     tokens, length = graph.TOKENS, graph.LENGTH
-    graph.write(
-        _PackedEncoder(model),
-        arguments=list(two_sequences.values()),
-        dynamic=(tokens, tokens, length, length, length, None, length),
-        inputs=list(two_sequences),
-        outputs=["logits"],
-        path=folder / MODEL,
-    )
+    with attention.emitting(model):
+        graph.write(
+            _PackedEncoder(model),
+            arguments=list(two_sequences.values()),
+            dynamic=(tokens, tokens, length, length, length, None, length),
+            inputs=list(two_sequences),
+            outputs=["logits"],
+            path=folder / MODEL,
+        )

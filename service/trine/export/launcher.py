@@ -22,7 +22,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Progress:
     """Only in the last one: the staging folder holds a sealed artifact, good or not."""
 
 
-async def run(plan: ExportPlan) -> AsyncIterator[Progress]:
+async def run(plan: ExportPlan) -> AsyncGenerator[Progress, None]:
     """Export `plan`; the last Progress carries the verdict. Leave it early through `contextlib.aclosing`.
 
     Raises NotPossible without the export extra, what `plan.inspect` raises, and ExportFailed when the child dies, talks
@@ -123,10 +123,11 @@ def _environment(home: Path, threads: int) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads take the cores from the engines beside
     }
 
 
-async def _follow(child: asyncio.subprocess.Process, timeout: float) -> AsyncIterator[Progress]:
+async def _follow(child: asyncio.subprocess.Process, timeout: float) -> AsyncGenerator[Progress, None]:
     assert child.stdout is not None
     deadline = asyncio.get_running_loop().time() + timeout
     while True:

@@ -137,7 +137,9 @@ def _regular_files(folder: Path) -> dict[str, Path]:
 
 def _read_object(entries: dict[str, Path], name: str) -> dict[str, Any]:
     if name not in entries:
-        raise NotACheckpoint(f"the folder has no {name}: it is not a checkpoint in the Hugging Face layout", field="path")
+        raise NotACheckpoint(
+            f"the folder has no {name}: it is not a checkpoint in the Hugging Face layout", field="path"
+        )
     path = entries[name]
     if path.stat().st_size > _MAX_JSON:
         raise NotACheckpoint(f"{name} is larger than {_MAX_JSON >> 20} MiB")
@@ -178,7 +180,9 @@ def _weight_files(entries: dict[str, Path]) -> list[Path]:
             raise NotACheckpoint(f"{WEIGHTS_INDEX} names files that the folder lacks")
         return [entries[name] for name in sorted(names)]
     if any(path.suffix in _PICKLES for path in entries.values()):
-        raise UnsafeCheckpoint("the weights are pickle files, which can run code; convert them to safetensors")
+        raise UnsafeCheckpoint(
+            "the weights are pickle files, which can run code; convert them to safetensors"
+        )
     raise NotACheckpoint(f"the folder has no weights: neither {WEIGHTS} nor {WEIGHTS_INDEX}", field="path")
 
 

@@ -31,7 +31,7 @@ ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 
 
-class _PackedSources(torch.nn.Module):
+class _PackedSources(torch.nn.Module):  # type: ignore[misc]
     """[1, T] tokens of B sources to the keys and values [H, T, D] that each decoder layer attends to."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -48,7 +48,7 @@ class _PackedSources(torch.nn.Module):
         return source.projected
 
 
-class _PackedStep(torch.nn.Module):
+class _PackedStep(torch.nn.Module):  # type: ignore[misc]
     """[1, T] tokens of this step to the logits of the wanted rows [W, vocab], and the written cache."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -107,9 +107,9 @@ def _lookup(table: Tensor, positions: Tensor) -> Callable[..., Tensor]:
 
 def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
     """Write encoder.onnx and decoder.onnx."""
-    model.eval().set_attn_implementation(attention.NAME)
-    _export_encoder(model, cache.layers, folder)
-    _export_decoder(model, cache, folder)
+    with attention.emitting(model):
+        _export_encoder(model, cache.layers, folder)
+        _export_decoder(model, cache, folder)
 
 
 def _export_encoder(model: PreTrainedModel, layers: int, folder: Path) -> None:
@@ -147,18 +147,17 @@ def _export_decoder(model: PreTrainedModel, cache: CacheLayout, folder: Path) ->
     }
     caches = [graph.example_cache(cache.layers, cache.kv_heads, size, cache.head_dim) for size in (64, 48)]
     tokens, length = graph.TOKENS, graph.LENGTH
+    dynamic = (
+        *(tokens, tokens, length, length, length, length, None, length, None, length),
+        *([(graph.CACHE, graph.CACHE)] * cache.layers for _ in caches),
+    )
+    inputs = [*five_tokens_and_one]
+    inputs += [name for prefix in ("past", "cross") for name in graph.cache_names(prefix, cache.layers)]
     graph.write(
         _PackedStep(model),
         arguments=[*five_tokens_and_one.values(), *caches],
-        dynamic=(
-            tokens, tokens, length, length, length, length, None, length, None, length,
-            *([(graph.CACHE, graph.CACHE)] * cache.layers for _ in caches),
-        ),
-        inputs=[
-            *five_tokens_and_one,
-            *graph.cache_names("past", cache.layers),
-            *graph.cache_names("cross", cache.layers),
-        ],
+        dynamic=dynamic,
+        inputs=inputs,
         outputs=["logits", *graph.cache_names("present", cache.layers)],
         path=folder / DECODER,
-    )  # fmt: skip
+    )

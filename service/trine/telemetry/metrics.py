@@ -158,7 +158,7 @@ class Metrics:
         self._rejected.labels(reason).inc()
 
     def registered(self, outcome: str) -> None:
-        """A registration ended: "published", "existing", "failed" or "refused"."""
+        """A registration ended: "ready", "existing", "failed", "refused" or "cancelled"."""
         self._registrations.labels(outcome).inc()
 
     def observe(self, checkpoint: str, version: str, observed: Observed) -> None:

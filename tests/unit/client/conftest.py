@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from trine.client import AsyncClient, AsyncStream, Client
-from unit.client.fake_server import FakeServer
-
-Either = Any
-"""A Client or an AsyncClient: `answer` and `parts` level the difference."""
+from tests.unit.client.either import Either
+from tests.unit.client.fake_server import FakeServer
+from trine.client import AsyncClient, Client
 
 
 @pytest.fixture
@@ -31,15 +27,3 @@ async def client(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIte
     else:
         async with AsyncClient(server.target, server.target) as asynchronous:
             yield asynchronous
-
-
-async def answer(value: Any) -> Any:
-    """What a method of either client returns."""
-    return await value if inspect.isawaitable(value) else value
-
-
-async def parts(stream: Any) -> list[Any]:
-    """All parts of a stream of either client."""
-    if isinstance(stream, AsyncStream):
-        return [part async for part in stream]
-    return list(stream)

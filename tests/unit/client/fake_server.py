@@ -80,21 +80,28 @@ class FakeServer(
 
     def Classify(self, request: Any, context: Any) -> Any:
         self._take(request, context)
-        labels = [inference_pb2.Label(name="positive", score=0.75), inference_pb2.Label(name="negative", score=0.25)]
+        labels = [
+            inference_pb2.Label(name="positive", score=0.75),
+            inference_pb2.Label(name="negative", score=0.25),
+        ]
         result = inference_pb2.Classification(labels=labels[: request.top_k or 2], usage=USAGE)
-        return inference_pb2.ClassifyResponse(checkpoint="sentiment:2", results=[result] * len(request.inputs))
+        return inference_pb2.ClassifyResponse(
+            checkpoint="sentiment:2", results=[result] * len(request.inputs)
+        )
 
     def Generate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Generation(text=item.text[::-1], finish_reason=STOP, usage=USAGE) for item in request.inputs
+            inference_pb2.Generation(text=item.text[::-1], finish_reason=STOP, usage=USAGE)
+            for item in request.inputs
         ]
         return inference_pb2.GenerateResponse(checkpoint="verse:1", results=results)
 
     def Translate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Translation(text=item.text[::-1], finish_reason=STOP, usage=USAGE) for item in request.inputs
+            inference_pb2.Translation(text=item.text[::-1], finish_reason=STOP, usage=USAGE)
+            for item in request.inputs
         ]
         return inference_pb2.TranslateResponse(checkpoint="en-fr:1", results=results)
 
@@ -132,7 +139,9 @@ class FakeServer(
         context.add_callback(self.left.set)
         for stage in self.stages:
             yield checkpoint_pb2.RegisterCheckpointResponse(
-                stage=checkpoint_pb2.Stage.Value(f"STAGE_{stage.upper()}"), fraction=0.5, message=f"at {stage}"
+                stage=checkpoint_pb2.Stage.Value(f"STAGE_{stage.upper()}"),
+                fraction=0.5,
+                message=f"at {stage}",
             )
         while request.name == "endless" and context.is_active():
             yield checkpoint_pb2.RegisterCheckpointResponse(stage=checkpoint_pb2.STAGE_EXPORT)
@@ -166,7 +175,9 @@ class FakeServer(
         return checkpoint_pb2.DeleteCheckpointResponse()
 
 
-def status(code: grpc.StatusCode, reason: str, message: str, *more: Message, domain: str = "trine") -> status_pb2.Status:
+def status(
+    code: grpc.StatusCode, reason: str, message: str, *more: Message, domain: str = "trine"
+) -> status_pb2.Status:
     """A rich status as the server sends it."""
     details = [AnyMessage() for _ in range(1 + len(more))]
     details[0].Pack(error_details_pb2.ErrorInfo(reason=reason, domain=domain))

@@ -19,7 +19,7 @@ from trine.errors import ArtifactCorrupt, Bug
 
 
 class DecoderRunner:
-    """One graph for prefill, chunked prefill and decode; see RUNNER protocol in engine.scheduling."""
+    """One graph for prefill, chunked prefill and decode: engine.scheduling's Runner. One thread at a time."""
 
     mixed = True
 

@@ -21,7 +21,11 @@ Array = NDArray[Any]
 
 MIN_WIDTH = 2
 """Least S. GroupQueryAttention takes another kernel for S = 1, with other rounding (8e-7), so a row's answer would depend on
-whether others have a prompt in the same step (DESIGN 5.2). Encoder-decoders step one token a row always, so S = 1 is theirs."""
+whether others have a prompt in the same step (DESIGN 5.2). Encoder-decoders step one token a row always, so S = 1 is theirs.
+
+Within S >= 2 a query that stands alone in its block of 2 * head_dim queries is computed as a vector, again with other rounding:
+so it is for a chunk's last token where its length is 1 modulo that block. The bits of a prompt therefore depend on how it is
+cut, and scheduling must cut it the same way in any company."""
 
 
 class Chunk(Protocol):
@@ -75,14 +79,15 @@ def plan_step(chunks: Sequence[Chunk], offset: int, min_width: int) -> StepPlan:
     `kv_pos` has `total` entries.
     """
     by_row = sorted(chunks, key=lambda chunk: chunk.row)
-    if not by_row or by_row[0].row < 0 or not all(chunk.tokens for chunk in by_row):
+    counts = [len(chunk.tokens) for chunk in by_row]
+    if not counts or min(counts) < 1:
         raise Bug("an empty step reached the runtime")
-    rows = by_row[-1].row + 1
-    lens, past = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     index = [chunk.row for chunk in by_row]
-    lens[index] = [len(chunk.tokens) for chunk in by_row]
+    rows = index[-1] + 1
+    lens, past = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    lens[index] = counts
     past[index] = [chunk.past for chunk in by_row]
-    tokens = int(lens.sum())
+    tokens = sum(counts)
     width = max(int(lens.max()), min_width)
     starts, pad, unpad = _indices(lens, width)
     seen = past + lens

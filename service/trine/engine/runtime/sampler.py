@@ -24,21 +24,29 @@ _LIKELY = 1024
 class Choice:
     """One sequence's sampler state: its parameters and its place in its random stream."""
 
-    __slots__ = ("_random", "sampling")
+    __slots__ = ("_random", "greedy", "sampling")
 
     def __init__(self, sampling: Sampling, seed: int) -> None:
         self.sampling = sampling
+        self.greedy = sampling.greedy
         self._random = None if sampling.greedy else np.random.Generator(np.random.Philox(seed % _SEEDS))
 
     def draw(self, logits: NDArray[np.float32]) -> int:
-        """The next token id from logits float32 [vocab]. Draws exactly one number from the stream unless greedy."""
-        if self._random is None:
-            return int(logits.argmax())
+        """The next token id from logits float32 [vocab]; one number of the stream is used up unless greedy.
+
+        A row without a finite best logit (a broken checkpoint) gets its argmax, so that it cannot fail its batch-mates.
+        """
+        best = int(logits.argmax())
+        if self._random is None or not np.isfinite(logits[best]):
+            return best
         ids, weights = candidates(logits, self.sampling)
         cumulative = weights.cumsum()
         target = self._random.random() * cumulative[-1]
-        index = min(int(cumulative.searchsorted(target, side="right")), len(weights) - 1)
-        return int(ids[index])
+        index = int(cumulative.searchsorted(target, side="right"))
+        last = int(
+            cumulative.searchsorted(cumulative[-1])
+        )  # the rest weighs nothing, and rounding may point there
+        return int(ids[min(index, last)])
 
 
 class _Chunk(Protocol):
@@ -48,17 +56,16 @@ class _Chunk(Protocol):
 
 def choices_of(chunks: Iterable[_Chunk]) -> list[Choice]:
     """The sampler states of the chunks that want a next token, in their order."""
-    choices = [chunk.choice for chunk in chunks if chunk.choice is not None]
-    if not all(isinstance(choice, Choice) for choice in choices):
-        raise Bug("a chunk carries a choice that is none of the sampler's")
-    return choices  # type: ignore[return-value]
+    return [chunk.choice for chunk in chunks if isinstance(chunk.choice, Choice)]
 
 
 def choose(logits: NDArray[np.float32], choices: Sequence[Choice]) -> list[int]:
     """One next token for each row of logits float32 [n, vocab]. Ties of greedy rows go to the lowest id."""
-    tokens: list[int] = logits.argmax(axis=-1).tolist() if len(choices) else []
+    if len(choices) != len(logits):
+        raise Bug("the rows of logits are not those of the sampler states")
+    tokens: list[int] = logits.argmax(axis=-1).tolist()
     for row, choice in enumerate(choices):
-        if not choice.sampling.greedy:
+        if not choice.greedy:
             tokens[row] = choice.draw(logits[row])
     return tokens
 

@@ -23,7 +23,7 @@ from trine.errors import ArtifactCorrupt, Bug
 
 
 class Seq2SeqRunner:
-    """Encoder graph, decoder graph, self and cross caches that share row numbers."""
+    """Encoder graph, decoder graph, self and cross caches that share row numbers: engine.scheduling's Runner. One thread at a time."""
 
     mixed = False
     max_chunk = 1

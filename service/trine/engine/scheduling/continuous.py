@@ -6,6 +6,7 @@ one token a step. Engine process, its only thread.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence as Many
 from typing import Generic, TypeVar
 
@@ -20,7 +21,7 @@ from trine.engine.scheduling.sequence import Sequence
 S = TypeVar("S", bound=Sequence)
 
 
-class ContinuousBatcher(Generic[S]):
+class ContinuousBatcher(ABC, Generic[S]):
     """What both families share: the queue, the rows, and how a step is run and settled."""
 
     def __init__(self, runner: Runner, budget: int, meter: Meter) -> None:
@@ -51,6 +52,10 @@ class ContinuousBatcher(Generic[S]):
         gone = [sequence for sequence in self._rows if sequence.call is call]
         self._rows.release(gone)
         return sum(one.past + len(one.tokens) * one.encoded for one in gone)
+
+    @abstractmethod
+    def choose(self) -> list[S]:
+        """Admit what may run, set each running sequence's `chunk`, return those with one, in the order of their rows."""
 
     def run(self, batch: Many[S]) -> list[int]:
         """One step; the next tokens of the sequences whose context it completes."""

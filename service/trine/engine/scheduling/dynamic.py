@@ -47,8 +47,8 @@ class DynamicBatcher:
             batch.append(self._queue.pop())
         return batch
 
-    def run(self, batch: Sequence[Item]) -> Sequence[Any]:
-        return self._encoder.run([item.tokens for item in batch])
+    def run(self, batch: Sequence[Item]) -> list[Any]:
+        return list(self._encoder.run([item.tokens for item in batch]))
 
     def settle(self, batch: Sequence[Item], outputs: Sequence[Any]) -> list[Item]:
         """Hand each item its output. Returns the items that have news: all."""

@@ -62,9 +62,9 @@ class Meter:
         gauges = (waiting, running, cache_used, self._rss)
         if not self._measured and not self._counted and gauges == self._gauges:
             return None
-        observed = frames.Observed(*gauges, **self._measured, **self._counted)
+        values: dict[str, Any] = {**self._measured, **self._counted}
         self._gauges, self._measured, self._counted = gauges, {}, {}
-        return observed
+        return frames.Observed(waiting, running, cache_used, self._rss, **values)
 
     def _measure(self, name: str, value: float) -> None:
         self._measured.setdefault(name, []).append(value)

@@ -5,7 +5,7 @@ Ids in, ids out; arrays and the cache are the runner's own. Engine process, its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class Chunk:
 class Encoder(Protocol):
     """Runs sequences that need one pass only."""
 
-    def run(self, sequences: Sequence[Sequence[int]], /) -> Sequence[Any]:
+    def run(self, sequences: Sequence[Sequence[int]], /) -> Iterable[Any]:
         """One opaque output for each sequence, in their order."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +57,12 @@ class Classification:
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores that sum to 1, of logits [labels]."""
-    weights: NDArray[Any] = np.exp(logits - logits.max())
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    return weights
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores that stand alone, of logits [labels]; written with tanh, which cannot overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * logits))
+    scores: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    return scores

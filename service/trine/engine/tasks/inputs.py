@@ -23,7 +23,8 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[lis
             raise InvalidInput("the text has no token", field=text_field(index))
         if len(tokens) > limit:
             raise InvalidInput(
-                f"the text has {len(tokens)} tokens, and the checkpoint reads at most {limit}", field=text_field(index)
+                f"the text has {len(tokens)} tokens, and the checkpoint reads at most {limit}",
+                field=text_field(index),
             )
     return encoded
 

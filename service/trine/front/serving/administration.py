@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from trine import artifact
 from trine.artifact import Precision, Task
@@ -28,7 +28,7 @@ class Administration:
 
     async def register(
         self, name: str, path: str, *, task: Task | None, precision: Precision | None, hold: bool
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         """Stages as they pass; the last one carries the version. Closing the iterator ends the export."""
         references.check_name(name)
         async for progress in self._publisher.register(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trine import frames
@@ -116,7 +116,7 @@ class Inference:
         priority: int,
         caller: str,
         timeout: float | None,
-    ) -> AsyncIterator[tuple[str, list[frames.Delta]]]:
+    ) -> AsyncGenerator[tuple[str, list[frames.Delta]], None]:
         """The same as deltas, as they come. Closing the iterator cancels the request."""
         deadline = self._deadline(timeout)
 

@@ -150,11 +150,11 @@ def _parity(parity: Parity) -> checkpoint_pb2.ParityReport:
 
 def _timestamp(seconds: float) -> Timestamp:
     timestamp = Timestamp()
-    timestamp.FromNanoseconds(round(seconds * 1e9))
+    timestamp.FromMicroseconds(round(seconds * 1e6))
     return timestamp
 
 
 def _duration(seconds: float) -> Duration:
     duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
+    duration.FromMicroseconds(round(seconds * 1e6))
     return duration

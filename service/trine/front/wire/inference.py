@@ -7,7 +7,7 @@ checkpoint are the engine's.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -137,7 +137,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     async def _stream(
         self, request: GenerationRequest, context: Context, task: Task
-    ) -> AsyncIterator[tuple[str, frames.Delta]]:
+    ) -> AsyncGenerator[tuple[str, frames.Delta]]:
         validate_generation(request)
         steps = self._inference.stream(
             request.checkpoint,

@@ -63,24 +63,28 @@ class Guard(grpc.aio.ServerInterceptor):
         return wrap(call, None, handler.response_serializer)
 
     async def _call(self, method: _Method, context: Context) -> Any:
-        began, code = time.monotonic(), grpc.StatusCode.OK
+        """Each end is counted before the caller can know of it, so that the counts never lag behind what callers saw."""
+        began = time.monotonic()
         self._metrics.grpc_started(method.service, method.name, method.type)
         try:
-            return await method.run(context)
+            answer = await method.run(context)
         except asyncio.CancelledError:
-            code = _code_of_cancel(context)
+            self._count(method, began, _code_of_cancel(context))
             raise
         except grpc.aio.BaseError as error:
-            code = _code_of_end(error, context)
+            self._count(method, began, _code_of_end(error, context))
             raise
         except Exception as error:
-            code = code_of(error)
-            if code is grpc.StatusCode.INTERNAL:
+            self._count(method, began, code_of(error))
+            if code_of(error) is grpc.StatusCode.INTERNAL:
                 logger.exception("%s/%s failed", method.service, method.name)
             await abort(context, error, self._retry_after)
-        finally:
-            seconds = time.monotonic() - began
-            self._metrics.grpc_handled(method.service, method.name, method.type, code.name, seconds)
+        self._count(method, began, grpc.StatusCode.OK)
+        return answer
+
+    def _count(self, method: _Method, began: float, code: grpc.StatusCode) -> None:
+        seconds = time.monotonic() - began
+        self._metrics.grpc_handled(method.service, method.name, method.type, code.name, seconds)
 
 
 def _code_of_cancel(context: Context) -> grpc.StatusCode:

@@ -23,7 +23,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 DOMAIN = "trine"
 INTERNAL_WORDS = "internal error"
 MAX_MESSAGE = 1024
-"""Characters. Status and details travel as HTTP/2 trailers, of which clients take 8 KiB."""
+"""Bytes of UTF-8. The message travels three times in the trailers, escaped or in base64; clients take 8 KiB of those at most, and
+refuse at random what is between 8 and 16."""
 
 # The nearest entry up the tree of errors.py counts; what has none (Bug, and whatever is no TrineError) is INTERNAL.
 _CODES: dict[type, grpc.StatusCode] = {
@@ -58,7 +59,7 @@ def to_status(error: Exception, retry_after: float) -> status_pb2.Status:
         info = error_details_pb2.ErrorInfo(reason=errors.Bug.reason, domain=DOMAIN)
         return status_pb2.Status(code=number, message=INTERNAL_WORDS, details=[_packed(info)])
     details = [_packed(detail) for detail in _details(error, retry_after)]
-    return status_pb2.Status(code=number, message=error.message[:MAX_MESSAGE], details=details)
+    return status_pb2.Status(code=number, message=_cut(error.message), details=details)
 
 
 def _details(error: TrineError, retry_after: float) -> Iterator[Message]:
@@ -66,13 +67,17 @@ def _details(error: TrineError, retry_after: float) -> Iterator[Message]:
     yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message[:MAX_MESSAGE], reason=error.reason
+            field=error.field, description=_cut(error.message), reason=error.reason
         )
         yield error_details_pb2.BadRequest(field_violations=[violation])
     if isinstance(error, errors.TryLater):
         delay = Duration()
         delay.FromNanoseconds(round((error.retry_after or retry_after) * 1e9))
         yield error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _cut(message: str) -> str:
+    return message.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
 
 
 def _packed(message: Message) -> AnyMessage:

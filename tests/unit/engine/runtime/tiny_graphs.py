@@ -78,7 +78,9 @@ class GraphBuilder:
 
     def pad(self, x: str, width: int) -> str:
         """[T, width] to [B, S, width]."""
-        shape = self.node("Concat", [self.node("Shape", ["lens"]), self.constant(-1), self.constant(width)], axis=0)
+        shape = self.node(
+            "Concat", [self.node("Shape", ["lens"]), self.constant(-1), self.constant(width)], axis=0
+        )
         return self.node("Reshape", [self.node("Gather", [x, "pad"]), shape])
 
     def unpad(self, x: str) -> str:

@@ -37,7 +37,9 @@ class Weights:
                 self.matrix(f"{part}.{layer}.o", WIDTH, WIDTH)
 
     def matrix(self, name: str, rows: int, columns: int) -> None:
-        self.arrays[name] = (self._random.standard_normal((rows, columns)) / np.sqrt(rows) * 1.5).astype(np.float32)
+        self.arrays[name] = (self._random.standard_normal((rows, columns)) / np.sqrt(rows) * 1.5).astype(
+            np.float32
+        )
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name].astype(np.float64)
@@ -57,7 +59,7 @@ def attention(weights: Weights, part: str, x: Array, source: Array, *, causal: b
     weight = np.exp(scores - scores.max(-1, keepdims=True))
     weight /= weight.sum(-1, keepdims=True)
     mixed = np.einsum("hst,htd->shd", weight, np.repeat(v, groups, 0)).reshape(len(x), WIDTH)
-    return mixed @ weights[f"{part}.o"]
+    return np.asarray(mixed @ weights[f"{part}.o"])
 
 
 def split(x: Array) -> Array:
@@ -67,7 +69,7 @@ def split(x: Array) -> Array:
 
 def encoder_logits(weights: Weights, tokens: Sequence[int], offset: int = 0) -> Array:
     """[LABELS]"""
-    return encoded(weights, tokens, offset)[0] @ weights["labels"]
+    return np.asarray(encoded(weights, tokens, offset)[0] @ weights["labels"])
 
 
 def encoded(weights: Weights, tokens: Sequence[int], offset: int = 0) -> Array:

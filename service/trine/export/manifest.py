@@ -1,0 +1,137 @@
+"""What an artifact says of itself, read off the checkpoint: limits, labels, how to generate, and the engine's self-test.
+
+The export process. The parity gate's verdict is filled in when there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+
+import trine
+from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest
+from trine.errors import NotACheckpoint, UnsupportedArchitecture
+from trine.export import checkpoint as checkpoints
+from trine.export import graph, tokenizer
+from trine.export.checkpoint import Checkpoint
+from trine.export.plan import RECIPE
+from trine.export.reference import Reference
+
+SELF_TEST_TOLERANCE = 1e-3
+_SELF_TEST_TEXTS = ("The ferry leaves at noon.", "Yes!", "Where did you put the keys to the old house?")
+_SELF_TEST_TOKENS = 16
+_SELF_TEST_LOGITS = 64
+
+_UNUSED_DEFAULTS: dict[str, Any] = {
+    "min_length": 0,
+    "min_new_tokens": None,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "begin_suppress_tokens": None,
+    "sequence_bias": None,
+    "exponential_decay_length_penalty": None,
+    "guidance_scale": None,
+}
+
+
+def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
+    """The manifest without files and without a passed gate.
+
+    Raises NotACheckpoint or UnsupportedArchitecture for settings that the serving side cannot honor.
+    """
+    info, config = checkpoint.info, checkpoint.config
+    encoder = info.family is Family.ENCODER
+    layout = None if encoder else checkpoints.cache_layout(config, info.family)
+    generation = None if encoder else _generation(checkpoint)
+    return Manifest(
+        architecture=info.architecture,
+        family=info.family,
+        task=info.task,
+        precision=precision,
+        vocab_size=config.vocab_size,
+        limits=_limits(checkpoint),
+        self_test=_self_test(Reference(checkpoint, generation)),
+        parity=Parity(passed=False, checks=()),
+        parameters=checkpoint.parameters,
+        opset=graph.OPSET,
+        exporter=f"trine {trine.__version__} recipe {RECIPE}, torch {torch.__version__}, transformers {transformers.__version__}",
+        labels=_labels(config) if encoder else (),
+        multi_label=encoder and config.problem_type == "multi_label_classification",
+        unk_id=tokenizer.unknown_id(checkpoint.tokenizer),
+        cache=layout,
+        cross=layout if info.family is Family.ENCODER_DECODER else None,
+        generation=generation,
+    )
+
+
+def ignored_settings(checkpoint: Checkpoint) -> list[str]:
+    """Names of the checkpoint's default generation settings that a request cannot have here, for the report."""
+    config = checkpoint.model.generation_config if checkpoint.model.can_generate() else None
+    if config is None:
+        return []
+    names = [
+        name for name, unused in _UNUSED_DEFAULTS.items() if getattr(config, name, None) not in (None, unused)
+    ]
+    return names + (["bad_words_ids"] if any(len(word) > 1 for word in config.bad_words_ids or []) else [])
+
+
+def _limits(checkpoint: Checkpoint) -> Limits:
+    positions = int(checkpoint.config.max_position_embeddings)
+    if checkpoint.info.family is Family.ENCODER:
+        return Limits(max_input_tokens=min(positions, int(checkpoint.tokenizer.model_max_length)))
+    if checkpoint.info.family is Family.DECODER:
+        return Limits(max_input_tokens=positions, max_output_tokens=positions - 1)
+    return Limits(max_input_tokens=positions, max_output_tokens=positions)
+
+
+def _labels(config: Any) -> tuple[str, ...]:
+    labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+    if len(labels) != config.num_labels or len(set(labels)) != len(labels):
+        raise NotACheckpoint("the labels of the config do not match its outputs")
+    if len(labels) == 1 or config.problem_type == "regression":
+        raise UnsupportedArchitecture("a single label (regression) is not supported")
+    return labels
+
+
+def _generation(checkpoint: Checkpoint) -> Generation:
+    config = checkpoint.model.generation_config
+    eos_ids = _ids(config.eos_token_id)
+    words = [word[0] for word in config.bad_words_ids or [] if len(word) == 1 and tuple(word) != eos_ids]
+    suppressed = tuple(sorted({*words, *_ids(config.suppress_tokens)}))
+    if checkpoint.info.family is Family.DECODER:
+        return Generation(eos_ids=eos_ids, suppressed_ids=suppressed)
+    start = config.decoder_start_token_id
+    start = config.bos_token_id if start is None else start
+    if start is None:
+        raise NotACheckpoint("neither config names the decoder's start token")
+    return Generation(
+        eos_ids=eos_ids,
+        start_id=int(start),
+        forced_first_id=_one(config.forced_bos_token_id),
+        forced_last_id=_one(config.forced_eos_token_id),
+        suppressed_ids=suppressed,
+    )
+
+
+def _ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(map(int, value))
+
+
+def _one(value: int | Sequence[int] | None) -> int | None:
+    ids = _ids(value)
+    if len(ids) > 1:
+        raise UnsupportedArchitecture("a choice of several forced tokens is not supported")
+    return ids[0] if ids else None
+
+
+def _self_test(reference: Reference) -> SelfTest:
+    inputs = [ids[:_SELF_TEST_TOKENS] for ids in reference.token_ids(_SELF_TEST_TEXTS)]
+    outputs = [reference.first_logits(ids)[:_SELF_TEST_LOGITS].tolist() for ids in inputs]
+    return SelfTest(inputs=inputs, outputs=outputs, tolerance=SELF_TEST_TOLERANCE)

@@ -1,0 +1,41 @@
+"""What is done to a graph offline, after the export and before the proof. The export process.
+
+Fusion is left to ONNX Runtime, which does it while it loads: SkipLayerNormalization, BiasGelu, FastGelu and QuickGelu come out of
+what torch exports, and a graph stays one that other runtimes can read. What is taken out here is what nobody reads: names of the
+checkpoint's modules and Python stack traces, nine tenths of a graph file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from trine.errors import ExportFailed
+
+_OPERATORS = {"": 21, "com.microsoft": 1}
+"""Domains that a graph may use; an operator from elsewhere would be unknown to an engine."""
+
+
+def optimize(folder: Path) -> None:
+    """Rewrite every graph of `folder` in place; weights, beside it, are not touched."""
+    for path in sorted(folder.glob("*.onnx")):
+        model = onnx.load(str(path), load_external_data=False)
+        _require_known_operators(model)
+        _strip(model)
+        onnx.save(model, str(path))
+
+
+def _require_known_operators(model: onnx.ModelProto) -> None:
+    unknown = {node.op_type for node in model.graph.node if node.domain not in _OPERATORS}
+    if unknown or model.functions:
+        raise ExportFailed("the exported graph has operators that no engine knows")
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
+    model.doc_string = graph.doc_string = ""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""

@@ -1,0 +1,37 @@
+"""The tokenizer.json files of an artifact, from whatever tokenizer a checkpoint has. The export process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import MarianTokenizer, PreTrainedTokenizerBase
+
+from trine.errors import UnsupportedArchitecture
+from trine.export import marian_tokenizer
+
+SOURCE = "tokenizer.json"
+TARGET = "target_tokenizer.json"
+
+
+def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
+    """Write tokenizer.json, and target_tokenizer.json where outputs are read by another one than inputs.
+
+    Neither cuts nor pads: an engine refuses what is too long. Raises UnsupportedArchitecture for a tokenizer that has no such
+    form and no converter.
+    """
+    if isinstance(tokenizer, MarianTokenizer):
+        marian_tokenizer.source(tokenizer, vocab_size).save(str(folder / SOURCE))
+        marian_tokenizer.target(tokenizer).save(str(folder / TARGET))
+        return
+    if not tokenizer.is_fast:
+        raise UnsupportedArchitecture("the checkpoint's tokenizer cannot be converted to tokenizer.json")
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    backend.save(str(folder / SOURCE))
+
+
+def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """What ids beyond the vocabulary are read as; only a converted tokenizer makes such ids."""
+    return tokenizer.unk_token_id if isinstance(tokenizer, MarianTokenizer) else None

@@ -1,0 +1,91 @@
+"""`trine classify`, `generate`, `translate`: what is asked, and what people and machines see."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.unit.cli.conftest import Trine
+from tests.unit.client.fake_server import FakeServer
+
+
+def test_classify_for_people(trine: Trine) -> None:
+    result = trine("classify", "sentiment", "A delight.")
+    assert result.exit_code == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        ["label", "score"],
+        ["positive", "0.7500"],
+        ["negative", "0.2500"],
+    ]
+    assert "A delight." in result.stdout
+
+
+def test_classify_for_machines(trine: Trine, server: FakeServer) -> None:
+    result = trine("classify", "sentiment", "a", "b", "--top-k", "1", "--json")
+    found = json.loads(result.stdout)
+    usage = {"input_tokens": 5, "output_tokens": 3, "cut_tokens": 0}
+    one = {"labels": [{"name": "positive", "score": 0.75}], "usage": usage, "checkpoint": "sentiment:2"}
+    assert found == [one, one]
+    assert [item.text for item in server.requests[0].inputs] == ["a", "b"]
+
+
+def test_a_dash_reads_stdin(trine: Trine, server: FakeServer) -> None:
+    result = trine("translate", "en-fr", "first", "-", stdin="zwei\n\n drei \n")
+    assert [item.text for item in server.requests[0].inputs] == ["first", "zwei", " drei "]
+    assert result.stdout == "tsrif\niewz\n ierd \n"
+
+
+def test_generate_sends_its_options(trine: Trine, server: FakeServer) -> None:
+    options = [
+        "--max-new-tokens",
+        "60",
+        "--temperature",
+        "0.5",
+        "--top-p",
+        "0.25",
+        "--top-k",
+        "8",
+        "--seed",
+        "7",
+    ]
+    result = trine("generate", "verse", "ROMEO:", *options)
+    assert result.stdout == ":OEMOR\n"
+    request = server.requests[0]
+    assert request.max_new_tokens == 60
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0.5, 0.25, 8, 7)
+
+
+def test_generate_for_machines(trine: Trine) -> None:
+    (found,) = json.loads(trine("generate", "verse", "ab", "--json").stdout)
+    assert (found["text"], found["finish_reason"]) == ("ba", "stop")
+
+
+def test_a_stream_prints_the_text(trine: Trine) -> None:
+    assert trine("generate", "verse", "ROMEO:", "--stream").stdout == ":OEMOR\n"
+
+
+def test_streams_of_several_inputs_keep_their_order(trine: Trine) -> None:
+    """The fake server answers the last input first."""
+    assert trine("translate", "en-fr", "abc", "de", "f", "--stream").stdout == "cba\ned\nf\n"
+
+
+def test_a_stream_for_machines_is_one_object_a_line(trine: Trine) -> None:
+    result = trine("translate", "en-fr", "ab", "--stream", "--json")
+    deltas = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "".join(delta["text"] for delta in deltas) == "ba"
+    assert deltas[-1]["finish_reason"] == "stop"
+    assert deltas[-1]["usage"]["output_tokens"] == 3
+    assert deltas[0]["usage"] is None
+
+
+@pytest.mark.parametrize("text", ["[bold]:smile: [/x]", "\\[red]"])
+def test_foreign_text_is_shown_as_it_is(trine: Trine, text: str) -> None:
+    assert trine("generate", "verse", text).stdout == f"{text[::-1]}\n"
+    assert text in trine("classify", "sentiment", text).stdout
+
+
+def test_control_characters_do_not_reach_the_terminal(trine: Trine) -> None:
+    assert trine("generate", "verse", "a\x1b[2Jb").stdout == "bJ2[a\n"
+    assert trine("generate", "verse", "a\x1b[2Jb", "--stream").stdout == "bJ2[a\n"

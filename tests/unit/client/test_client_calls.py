@@ -1,0 +1,160 @@
+"""What goes over the wire and what comes back, for both clients."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.unit.client.either import Either, answer, parts
+from tests.unit.client.fake_server import FakeServer
+from trine.client import Classification, Delta, Generation, Label, Parity, ParityCheck, Translation, Usage
+from trine.errors import Bug, InvalidInput
+from trine.v1 import checkpoint_pb2, inference_pb2
+
+USAGE = Usage(5, 3, 0)
+
+
+async def test_one_text_gives_one_classification(client: Either, server: FakeServer) -> None:
+    labels = (Label("positive", 0.75), Label("negative", 0.25))
+    assert await answer(client.classify("sentiment", "good")) == Classification(labels, USAGE, "sentiment:2")
+    assert server.requests == [
+        inference_pb2.ClassifyRequest(
+            checkpoint="sentiment",
+            inputs=[inference_pb2.ClassifyInput(text="good")],
+            priority=inference_pb2.PRIORITY_NORMAL,
+        )
+    ]
+
+
+async def test_a_list_gives_a_list(client: Either, server: FakeServer) -> None:
+    found = await answer(client.classify("sentiment", ["a", "b"], top_k=1, priority="high"))
+    assert [one.labels for one in found] == [(Label("positive", 0.75),)] * 2
+    assert server.requests[0].top_k == 1
+    assert server.requests[0].priority == inference_pb2.PRIORITY_HIGH
+    assert await answer(client.generate("verse", [])) == []
+    assert await answer(client.generate("verse", ("ab",))) == [Generation("ba", "stop", USAGE, "verse:1")]
+
+
+async def test_generation_sends_only_what_was_given(client: Either, server: FakeServer) -> None:
+    assert await answer(client.generate("verse", "abc")) == Generation("cba", "stop", USAGE, "verse:1")
+    assert not server.requests[0].HasField("max_new_tokens")
+    assert not server.requests[0].HasField("sampling")
+    await answer(
+        client.generate("verse", "abc", max_new_tokens=7, temperature=0.0, seed=2**64 - 1, top_k=None)
+    )
+    sampling = server.requests[1].sampling
+    assert server.requests[1].max_new_tokens == 7
+    assert [field.name for field, _ in sampling.ListFields()] == ["temperature", "seed"]
+    assert sampling.seed == 2**64 - 1
+
+
+async def test_translation(client: Either, server: FakeServer) -> None:
+    found = await answer(client.translate("en-fr", ["abc", "d"], temperature=0.5, top_p=0.25, top_k=4))
+    assert found == [Translation("cba", "stop", USAGE, "en-fr:1"), Translation("d", "stop", USAGE, "en-fr:1")]
+    sampling = inference_pb2.Sampling(temperature=0.5, top_p=0.25, top_k=4)
+    assert server.requests[0].sampling == sampling
+
+
+@pytest.mark.parametrize("method", ["stream_generate", "stream_translate"])
+async def test_streams_carry_deltas(client: Either, server: FakeServer, method: str) -> None:
+    deltas = await parts(getattr(client, method)("verse", "ab", max_new_tokens=5))
+    assert deltas == [
+        Delta("b", 0, None, None, "verse:1"),
+        Delta("a", 0, None, None, "verse:1"),
+        Delta("", 0, "stop", USAGE, "verse:1"),
+    ]
+    assert server.requests[0].max_new_tokens == 5
+
+
+async def test_a_finished_stream_stays_finished(client: Either, server: FakeServer) -> None:
+    stream = client.stream_generate("verse", "ab")
+    assert len(await parts(stream)) == 3
+    assert await parts(stream) == []
+
+
+async def test_registration_ends_with_the_version(client: Either, server: FakeServer) -> None:
+    steps = await parts(
+        client.register("sentiment", Path("/data/x"), task="classification", precision="fp32", hold=True)
+    )
+    assert [step.stage for step in steps] == ["read", "export", "verify", "publish", "publish"]
+    assert [step.version is None for step in steps] == [True] * 4 + [False]
+    assert steps[0].message == "at read"
+    assert steps[-1].existing
+    assert server.requests == [
+        checkpoint_pb2.RegisterCheckpointRequest(
+            name="sentiment",
+            path="/data/x",
+            task=checkpoint_pb2.TASK_CLASSIFICATION,
+            precision=checkpoint_pb2.PRECISION_FP32,
+            hold=True,
+        )
+    ]
+
+
+async def test_a_version_is_converted_whole(client: Either, server: FakeServer) -> None:
+    found = await answer(client.get("sentiment"))
+    assert (found.name, found.aliases) == ("sentiment", {"live": 2})
+    (version,) = found.versions
+    assert version.reference == "sentiment:2"
+    assert (version.state, version.engine_state) == ("ready", "live")
+    assert (version.family, version.task, version.precision) == ("encoder", "classification", "fp32")
+    assert version.labels == ("negative", "positive")
+    assert version.parity == Parity(True, (ParityCheck("logits", 2.5e-7, 1e-4, False, True, 64),))
+    assert version.create_time == datetime.fromtimestamp(1_790_000_000, UTC)
+    assert version.load_seconds == 0.25
+    assert version.restarts == 1
+
+
+async def test_the_list_has_all_pages(client: Either, server: FakeServer) -> None:
+    assert [found.name for found in await answer(client.list())] == ["alpha", "beta", "gamma"]
+    assert [request.page_token for request in server.requests] == ["", "1"]
+
+
+async def test_load_unload_delete(client: Either, server: FakeServer) -> None:
+    assert (await answer(client.load("sentiment"))).engine_state == "live"
+    assert (await answer(client.unload("sentiment:2"))).number == 2
+    assert await answer(client.delete("sentiment:2")) is None
+    assert server.requests == [
+        checkpoint_pb2.LoadCheckpointRequest(checkpoint="sentiment"),
+        checkpoint_pb2.UnloadCheckpointRequest(checkpoint="sentiment:2"),
+        checkpoint_pb2.DeleteCheckpointRequest(checkpoint="sentiment:2"),
+    ]
+
+
+async def test_health(client: Either) -> None:
+    assert await answer(client.health()) == "serving"
+    assert await answer(client.health("broken")) == "not-serving"
+
+
+@pytest.mark.parametrize(
+    ("field", "method", "texts", "options"),
+    [
+        ("inputs[1].text", "classify", ["fine", "\ud800"], {}),
+        ("top_k", "classify", "x", {"top_k": -1}),
+        ("priority", "classify", "x", {"priority": "urgent"}),
+        ("sampling.top_k", "generate", "x", {"top_k": 2**32}),
+        ("sampling.seed", "stream_generate", "x", {"seed": -1}),
+        ("max_new_tokens", "translate", "x", {"max_new_tokens": -1}),
+        ("task", "register", "/x", {"task": "cooking"}),
+    ],
+)
+async def test_what_the_wire_cannot_carry_is_refused_by_name(
+    client: Either, server: FakeServer, field: str, method: str, texts: object, options: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await answer(getattr(client, method)("name", texts, **options))
+    assert caught.value.field == field
+    assert server.requests == []
+
+
+async def test_an_option_that_does_not_exist(client: Either) -> None:
+    with pytest.raises(TypeError, match="num_beams"):
+        await answer(client.generate("verse", "x", num_beams=4))
+
+
+async def test_a_missing_answer_is_a_bug(client: Either, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trine.client.inference.generations", lambda response: [])
+    with pytest.raises(Bug, match="0 answers to 1 inputs"):
+        await answer(client.generate("verse", "x"))

@@ -1,0 +1,181 @@
+"""Stand-ins whose answers a person computes on paper, and which check what their callers owe them.
+
+The vocabulary is the alphabet: id 0 is "a", the end token. The next token is the sum of all tokens so far, modulo 26:
+"1 2" goes on 3 (d), 6 (g), 12 (m), 24 (y), 22 (w); "13" goes on 13 (n), 0 (end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trine.engine.scheduling.call import Call
+from trine.engine.scheduling.runner import Chunk
+from trine.engine.scheduling.sequence import Sequence as Generation
+
+VOCAB = 26
+EOS = 0
+WITHHELD = 25
+POISON = 666
+"""A token on which every runner fails."""
+
+
+class AlphabetRunner:
+    """Decoder-only: a row of the cache is the list of its tokens."""
+
+    def __init__(self, slots: int, max_chunk: int = 8) -> None:
+        self.slots = slots
+        self.max_chunk = max_chunk
+        self.cache: list[list[int]] = [[] for _ in range(slots)]
+        self.steps: list[list[tuple[int, int]]] = []
+        """(row, tokens) of each chunk of each step."""
+        self.moves: list[tuple[int, int]] = []
+
+    def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
+        raise AssertionError("a decoder-only runner has no sources")
+
+    def step(self, chunks: Sequence[Chunk]) -> list[int]:
+        assert chunks, "an empty step"
+        rows = [chunk.row for chunk in chunks]
+        assert rows == sorted(set(rows))
+        assert all(0 <= row < self.slots for row in rows)
+        self.steps.append([(chunk.row, len(chunk.tokens)) for chunk in chunks])
+        if any(POISON in chunk.tokens for chunk in chunks):
+            raise RuntimeError("poison: /secret/path")
+        return [self._next(chunk) for chunk in chunks if self._write(chunk)]
+
+    def _write(self, chunk: Chunk) -> bool:
+        assert 1 <= len(chunk.tokens) <= self.max_chunk
+        assert chunk.past <= len(self.cache[chunk.row])
+        # What is beyond `past` is rubbish of an earlier sequence, as in the real cache.
+        self.cache[chunk.row][chunk.past :] = chunk.tokens
+        return chunk.choice is not None
+
+    def _next(self, chunk: Chunk) -> int:
+        return sum(self.cache[chunk.row]) % VOCAB
+
+    def move(self, source: int, target: int) -> None:
+        assert 0 <= target < source < self.slots
+        self.moves.append((source, target))
+        self.cache[target] = list(self.cache[source])
+
+
+class AlphabetSeq2Seq(AlphabetRunner):
+    """Encoder-decoder: the source's tokens count in the sum, the decoder takes one token a row."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots, max_chunk=1)
+        self.cross: list[list[int] | None] = [None] * slots
+        self.inserts: list[list[int]] = []
+        """The rows of each call."""
+
+    def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
+        assert prompts, "an empty insert"
+        self.inserts.append([row for row, _ in prompts])
+        if any(POISON in source for _, source in prompts):
+            raise RuntimeError("poison: /secret/path")
+        for row, source in prompts:
+            self.cross[row] = list(source)
+
+    def _next(self, chunk: Chunk) -> int:
+        source = self.cross[chunk.row]
+        assert source is not None, "a row whose source was never encoded"
+        return (sum(source) + sum(self.cache[chunk.row])) % VOCAB
+
+    def move(self, source: int, target: int) -> None:
+        super().move(source, target)
+        self.cross[target] = self.cross[source]
+
+
+class AlphabetEncoder:
+    """Two labels: the logits of a text are the sum and the number of its tokens."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        """The lengths of each batch."""
+
+    def run(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        assert sequences, "an empty batch"
+        self.batches.append([len(tokens) for tokens in sequences])
+        if any(POISON in tokens for tokens in sequences):
+            raise RuntimeError("poison: /secret/path")
+        return [[float(sum(tokens)), float(len(tokens))] for tokens in sequences]
+
+
+class NumberTokenizer:
+    """ "1 2 3" is [1, 2, 3]; the word "crash" is a bug of the tokenizer's."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[int(word) for word in text.split()] for text in texts]
+
+
+class AlphabetDetokenizer:
+    """Letters; a stream withholds a "z" until the token after it."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(ord("a") + token) for token in ids)
+
+    def stream(self) -> AlphabetStream:
+        return AlphabetStream()
+
+
+class AlphabetStream:
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, token: int) -> str:
+        self._held += chr(ord("a") + token)
+        if token == WITHHELD:
+            return ""
+        text, self._held = self._held, ""
+        return text
+
+    def finish(self) -> str:
+        text, self._held = self._held, ""
+        return text
+
+
+class Clock:
+    """Time that passes only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def alone(prompt: Sequence[int], limit: int) -> tuple[list[int], str]:
+    """What a decoder-only sequence must write, end token included, and why it ends."""
+    context, written = list(prompt), list[int]()
+    while len(written) < limit:
+        token = sum(context) % VOCAB
+        context.append(token)
+        written.append(token)
+        if token == EOS:
+            return written, "stop"
+    return written, "length"
+
+
+def call(number: int = 1, *, caller: str = "one", priority: int = 2, inputs: int = 1) -> Call:
+    return Call(number, caller, priority, float("inf"), 1000.0, inputs)
+
+
+def generation(prompt: Sequence[int], limit: int, of: Call | None = None, **changes: Any) -> Generation:
+    """A decoder-only sequence of a call of its own, unless told otherwise."""
+    values: dict[str, Any] = {
+        "call": of or call(),
+        "index": 0,
+        "tokens": list(prompt),
+        "context": list(prompt),
+        "begin": len(prompt),
+        "limit": limit,
+        "choice": "greedy",
+        "eos_ids": frozenset({EOS}),
+    }
+    return Generation(**{**values, **changes})
+
+
+def translation(source: Sequence[int], limit: int, of: Call | None = None, **changes: Any) -> Generation:
+    """An encoder-decoder sequence with start token 1."""
+    return generation(source, limit, of, **{"context": [1], "begin": 1, **changes})

@@ -1,0 +1,108 @@
+"""The schedulers over the real runners and tiny graphs: what a sequence writes does not depend on its company."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.engine.runtime import tiny_artifacts
+from tests.unit.engine.runtime.tiny_weights import VOCAB, Weights
+from tests.unit.engine.scheduling.stand_ins import Clock, generation, translation
+from trine.artifact import Artifact, Family
+from trine.engine.runtime.decoder import DecoderRunner
+from trine.engine.runtime.sampler import Choice
+from trine.engine.runtime.seq2seq import Seq2SeqRunner
+from trine.engine.scheduling.continuous import ContinuousBatcher, DecoderBatcher, EncoderDecoderBatcher
+from trine.engine.scheduling.meter import Meter
+from trine.engine.scheduling.sequence import Sequence
+from trine.sampling import Sampling
+
+SLOTS, MAX_CHUNK, BUDGET = 4, 5, 16
+
+
+def decoder(artifact: Artifact) -> ContinuousBatcher[Sequence]:
+    return DecoderBatcher(DecoderRunner(artifact, 1, SLOTS, MAX_CHUNK), BUDGET, Meter(Clock()))
+
+
+def encoder_decoder(artifact: Artifact) -> ContinuousBatcher[Sequence]:
+    return EncoderDecoderBatcher(Seq2SeqRunner(artifact, 1, SLOTS), BUDGET, Meter(Clock()))
+
+
+FAMILIES: dict[Family, tuple[Callable[[Artifact], ContinuousBatcher[Sequence]], Any]] = {
+    Family.DECODER: (decoder, generation),
+    Family.ENCODER_DECODER: (encoder_decoder, translation),
+}
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family:
+    return Family(request.param)
+
+
+@pytest.fixture(scope="module")
+def artifact(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return tiny_artifacts.write(tmp_path_factory.mktemp("artifact"), family, Weights())
+
+
+def sequences(family: Family, count: int, sampling: Sampling) -> list[Sequence]:
+    """The same sequences at every call, with fresh states."""
+    chance = random.Random(1)
+    made = []
+    for seed in range(count):
+        prompt = [chance.randrange(1, VOCAB) for _ in range(chance.randint(1, 12))]
+        make = FAMILIES[family][1]
+        made.append(
+            make(prompt, chance.randint(1, 12), choice=Choice(sampling, seed), eos_ids=frozenset({0}))
+        )
+    return made
+
+
+def step(batcher: ContinuousBatcher[Sequence]) -> None:
+    batch = batcher.choose()
+    if batch:
+        batcher.settle(batch, batcher.run(batch))
+
+
+def finish(batcher: ContinuousBatcher[Sequence]) -> None:
+    while batcher.waiting or batcher.running:
+        step(batcher)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(1.0, 0.9, 10)], ids=["greedy", "sampled"])
+def test_company_and_order_of_arrival_change_nothing(
+    family: Family, artifact: Artifact, sampling: Sampling
+) -> None:
+    batcher = FAMILIES[family][0](artifact)
+    alone = sequences(family, 24, sampling)
+    for sequence in alone:
+        batcher.add([sequence])
+        finish(batcher)
+    together = sequences(family, 24, sampling)
+    batcher.add(together)
+    finish(batcher)
+    trickling = sequences(family, 24, sampling)
+    for sequence in reversed(trickling):
+        batcher.add([sequence])
+        step(batcher)
+    finish(batcher)
+    expected = [(sequence.context, sequence.finish) for sequence in alone]
+    assert [(sequence.context, sequence.finish) for sequence in together] == expected
+    assert [(sequence.context, sequence.finish) for sequence in trickling] == expected
+
+
+def test_those_who_leave_early_change_nothing_for_the_others(family: Family, artifact: Artifact) -> None:
+    batcher = FAMILIES[family][0](artifact)
+    undisturbed, disturbed = sequences(family, 24, Sampling()), sequences(family, 24, Sampling())
+    batcher.add(undisturbed)
+    finish(batcher)
+    batcher.add(disturbed)
+    for leaving in disturbed[::3]:
+        step(batcher)
+        batcher.discard(leaving.call)
+    finish(batcher)
+    kept = [number for number in range(24) if number % 3]
+    assert [disturbed[number].context for number in kept] == [undisturbed[number].context for number in kept]
+    assert (batcher.running, batcher.waiting) == (0, 0)
