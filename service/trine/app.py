@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import sys
 
 import uvloop
 
@@ -103,7 +104,7 @@ class App:
 
 
 async def run(settings: Settings) -> None:
-    """A whole life: start, serve, drain."""
+    """A whole life: start, serve, drain. Raises NotPossible when it cannot start."""
     app = App(settings)
     stop = asyncio.create_task(app.serve())
     start = asyncio.create_task(app.start())
@@ -112,6 +113,9 @@ async def run(settings: Settings) -> None:
         if start.done():
             await start
             await stop
+    except TrineError as error:
+        logger.error(error.message)
+        raise
     finally:
         start.cancel()
         stop.cancel()
@@ -121,10 +125,11 @@ async def run(settings: Settings) -> None:
 
 def main(settings: Settings) -> int:
     """Run a server until it is told to stop. Returns the exit status."""
-    logs.configure(settings.log_level, json=settings.log_json)
+    if settings.log_json is None:
+        settings = settings.model_copy(update={"log_json": not sys.stderr.isatty()})
+    logs.configure(settings.log_level, json=bool(settings.log_json))
     try:
         uvloop.run(run(settings))
-    except TrineError as error:
-        logger.error(error.message)
+    except TrineError:
         return 1
     return 0

@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     drain_delay: float = Field(0.0, ge=0)
     """Seconds between health NOT_SERVING and the refusal of new calls, for balancers to notice."""
     log_level: str = "INFO"
-    log_json: bool = True
+    log_json: bool | None = None
+    """JSON lines, or lines for people. Unset: JSON unless standard error is a terminal."""
 
 
 def available_cores() -> int:

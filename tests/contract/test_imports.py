@@ -27,7 +27,7 @@ SERVER = {"aiohttp", "pydantic", "pydantic_settings", "prometheus_client", "stru
         ("trine.cli.main", EXPORT | ENGINE | SERVER),
         ("trine.client", EXPORT | ENGINE | SERVER | {"typer", "rich"}),
         ("trine.export.launcher", EXPORT | ENGINE),
-        ("trine.engine.main", EXPORT | SERVER | {"grpc"}),
+        ("trine.engine.main", EXPORT | SERVER - {"structlog"} | {"grpc"}),
     ],
 )
 def test_an_import_loads_only_what_its_process_needs(module: str, unwanted: set[str]) -> None:

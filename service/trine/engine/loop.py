@@ -75,6 +75,7 @@ class Loop(Generic[I]):
     def run(self) -> None:
         """Serve until the front says Stop or is gone. Raises ValueError or MsgspecError when it talks nonsense."""
         try:
+            self._send()  # the gauges of an engine that has just started
             while self.turn():
                 pass
         except (EOFError, ConnectionError):

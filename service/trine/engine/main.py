@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import logging
 import math
@@ -51,6 +52,7 @@ from trine.telemetry import logs
 
 logger = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1
 _MAX_CHUNK = 256
 """Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
 
@@ -63,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with_the_front()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if options.threads > 1 else "false"
     logs.configure(options.log_level, json=options.log_json)
@@ -77,6 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(sock, ready)
         loop.run()
     return 0
+
+
+def _end_with_the_front() -> None:
+    """Have the kernel kill this process when the front dies, also while a graph or a tokenizer does not return (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +111,7 @@ def _load(options: argparse.Namespace, sock: socket.socket) -> tuple[Loop[Any], 
     scheduler: Scheduler[Any] = _scheduler(runner, options.batch_tokens, meter)
     task = _task(artifact)
     _warm_up(scheduler, task)
-    meter.take(0, 0, 0.0)
+    meter.forget()
     # What is loaded lives as long as the process: the collector need not look at it at every step.
     gc.collect()
     gc.freeze()

@@ -56,12 +56,13 @@ class Engine:
         self._socket.settimeout(60)
         self._unpack = frames.Unpacker(frames.ToFront)
         self._messages: list[Any] = []
+        self.observed: list[frames.Observed] = []
 
     def send(self, *messages: frames.Frame) -> None:
         self._socket.sendall(frames.pack(messages))
 
     def receive(self) -> Any:
-        """The next message that is no Observed."""
+        """The next message that is no Observed; those are kept."""
         while True:
             while not self._messages:
                 data = self._socket.recv(1 << 16)
@@ -70,6 +71,7 @@ class Engine:
             message = self._messages.pop(0)
             if not isinstance(message, frames.Observed):
                 return message
+            self.observed.append(message)
 
     def close(self) -> None:
         self._socket.close()
@@ -107,6 +109,9 @@ def test_encoder(tmp_path: Path, weights: Weights) -> None:
         )
         assert [result.usage.input_tokens for result in answer.classified] == [2, 1]
         assert all(len(result.labels) == 1 for result in answer.classified)
+        started_with = engine.observed[0]
+        assert started_with.rss_bytes > 1 << 20
+        assert (started_with.compute, started_with.input_tokens) == ([], 0), "the warm-up is not counted"
 
 
 def test_decoder_streams_and_stops(tmp_path: Path, weights: Weights) -> None:

@@ -22,9 +22,13 @@ class Meter:
         self._clock = clock
         self._measured: dict[str, list[Any]] = {}
         self._counted: dict[str, int] = {}
-        self._gauges: tuple[int, int, float, int] = (0, 0, 0.0, 0)
+        self._gauges: tuple[int, int, float, int] | None = None
         self._rss = 0
         self._rss_read = float("-inf")
+
+    def forget(self) -> None:
+        """Drop what was measured so far: a warm-up is no caller's business."""
+        self._measured, self._counted = {}, {}
 
     def tokenized(self, seconds: float) -> None:
         self._measure("tokenize", seconds)

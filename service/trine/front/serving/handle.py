@@ -36,6 +36,8 @@ def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
         *("--cache-bytes", str(cache)),
         *("--max-slots", str(settings.engine_max_slots)),
         *("--batch-tokens", str(settings.engine_batch_tokens)),
+        *("--log-level", settings.log_level),
+        *(("--log-json",) if settings.log_json else ()),
     ]
 
 

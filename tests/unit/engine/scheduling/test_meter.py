@@ -62,6 +62,14 @@ def test_tokens_of_a_sequence() -> None:
     assert observed.output_tokens == 3
 
 
+def test_a_warm_up_is_forgotten() -> None:
+    meter, _ = metered()
+    meter.tokenized(0.5)
+    meter.wasted(7)
+    meter.forget()
+    assert meter.take(0, 0, 0.0) is None
+
+
 def test_each_measurement_is_told_once() -> None:
     meter, _ = metered()
     meter.tokenized(0.125)
