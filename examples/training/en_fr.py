@@ -18,8 +18,9 @@ from pathlib import Path
 import sacrebleu
 import sentencepiece
 import torch
-from recipe import batches_by_length, optimize, pad, save_half, write_card
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, MarianTokenizer
+
+from recipe import batches_by_length, optimize, pad, save_half, write_card
 
 PIECES = 3000
 LONGEST = 40

@@ -14,7 +14,6 @@ import random
 from pathlib import Path
 
 import torch
-from recipe import batches_by_length, optimize, pad, save_half, write_card
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
     BertConfig,
@@ -22,6 +21,8 @@ from transformers import (
     BertForSequenceClassification,
     BertTokenizerFast,
 )
+
+from recipe import batches_by_length, optimize, pad, save_half, write_card
 
 LABELS = ("negative", "positive")
 LONGEST = 64

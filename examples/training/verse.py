@@ -15,9 +15,10 @@ import random
 from pathlib import Path
 
 import torch
-from recipe import optimize, save_half, write_card
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+
+from recipe import optimize, save_half, write_card
 
 END = "<|endoftext|>"
 CONTEXT = 512

@@ -84,6 +84,10 @@ class Report:
         value = max(measured, default=float("inf"))
         self._add(name, value, limit, value <= limit, len(measured), at_least=False)
 
+    def few(self, name: str, number: int, count: int, limit: int) -> None:
+        """`number` of `count` are odd, and so many may be."""
+        self._add(name, number, limit, number <= limit, count, at_least=False)
+
     def share(self, name: str, good: Iterable[bool], limit: float) -> None:
         """The share of what is good counts."""
         measured = list(good)

@@ -157,7 +157,7 @@ def _compare_generation(
     report.details["logits_by_text"] = compared.alone
     report.at_most("batch_logits", compared.company, limits.batch_logits)
     report.share("greedy", compared.equal, limits.greedy)
-    report.at_most("ties", [compared.ties], max(1, int(limits.ties * len(shuffled))))
+    report.few("ties", compared.ties, len(shuffled), max(1, int(limits.ties * len(shuffled))))
     report.share("texts", compared.texts, limits.texts)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from trine.errors import Bug, ExportFailed, NotPossible, UnsafeCheckpoint
+from trine.errors import Bug, ExportFailed, NotACheckpoint, NotPossible, UnsafeCheckpoint
 from trine.export import launcher
 from trine.export.launcher import Progress, Verdict
 from trine.export.plan import ExportPlan
@@ -182,33 +183,37 @@ async def test_without_the_extra_it_says_what_to_install(
         await collect(plan)
 
 
-async def test_the_child_dies_with_the_server(plan: ExportPlan) -> None:
-    """The real child: end of its input means that the server is gone."""
+async def test_the_child_dies_with_the_server(gpt2_folder: Path, plan: ExportPlan) -> None:
+    """The real child: end of its input means that the server is gone, also while it imports."""
+    plan = ExportPlan(gpt2_folder, plan.staging, threads=1)
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, *launcher.CHILD),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
     assert server.stdin is not None
     server.stdin.write(plan.to_json().encode() + b"\n")
     server.stdin.write_eof()
-    assert await server.wait() != 0
+    assert await server.wait() == -signal.SIGKILL
+
+
+@pytest.fixture
+def gpt2_folder(tmp_path: Path) -> Path:
+    """Enough of a checkpoint for the child to begin."""
+    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    return tmp_path
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 200 << 20])
-async def test_the_real_child_keeps_to_its_memory(tmp_path: Path, limit: int) -> None:
-    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
+async def test_the_real_child_keeps_to_its_memory(gpt2_folder: Path, limit: int) -> None:
     with pytest.raises(ExportFailed):
-        await collect(ExportPlan(tmp_path, tmp_path / "staging", memory_bytes=limit, threads=1))
+        await collect(ExportPlan(gpt2_folder, gpt2_folder / "staging", memory_bytes=limit, threads=1))
 
 
-async def test_the_real_child_refuses_files_that_changed(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    from trine.errors import NotACheckpoint
-
+async def test_the_real_child_refuses_files_that_changed(gpt2_folder: Path) -> None:
+    changed = ExportPlan(gpt2_folder, gpt2_folder / "staging", digest="of other files", threads=1)
     with pytest.raises(NotACheckpoint, match="changed"):
-        await collect(ExportPlan(tmp_path, tmp_path / "staging", digest="of other files", threads=1))
+        await collect(changed)

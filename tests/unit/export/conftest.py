@@ -1,0 +1,56 @@
+"""One tiny checkpoint of each family, exported once for all tests of this room."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tests.unit.export import tiny
+    from trine.artifact import Artifact, open_artifact
+    from trine.export import recipe
+    from trine.export.gate import Report
+    from trine.export.plan import ExportPlan, inspect
+
+
+@dataclass(frozen=True)
+class Exported:
+    folder: Path
+    artifact: Artifact
+    report: Report
+    told: list[tuple[str, float]]
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return _export(tiny.bert, tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return _export(tiny.gpt2, tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def marian(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return _export(tiny.marian, tmp_path_factory.mktemp("marian"))
+
+
+def _export(build: Callable[[Path], Path], root: Path) -> Exported:
+    told: list[tuple[str, float]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder, staging = build(root / "checkpoint"), root / "artifact"
+        staging.mkdir()
+        report = recipe.export(
+            ExportPlan(folder, staging),
+            inspect(folder, None),
+            threads=1,
+            told=lambda stage, fraction, _: told.append((stage, fraction)),
+        )
+    return Exported(folder, open_artifact(staging), report, told)

@@ -1,0 +1,175 @@
+"""A whole export of each family: the artifact, its manifest, the gate's verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.unit.export import tiny
+from tests.unit.export.conftest import Exported
+from trine.artifact import REPORT, CacheLayout, Family, Generation, Limits
+from trine.errors import CheckpointRefused, NotACheckpoint, UnsupportedArchitecture
+from trine.export import checkpoint, manifest
+from trine.export.plan import inspect
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(params=["bert", "gpt2", "marian"])
+def exported(request: pytest.FixtureRequest) -> Exported:
+    found: Exported = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_gate_passes_and_says_why(exported: Exported) -> None:
+    assert exported.report.passed, exported.report.reason
+    assert exported.artifact.manifest.parity == exported.report.parity
+    checks = {check.name: check for check in exported.report.checks}
+    assert checks["token_ids"].count == 64
+    assert checks["logits"].value < 1e-5
+    assert "logits" in exported.report.reason
+
+
+def test_the_report_is_in_the_artifact(exported: Exported) -> None:
+    report = json.loads(exported.artifact.path(REPORT).read_text())
+    assert report["passed"] is True
+    assert len(report["checks"]) == len(exported.report.checks)
+    assert report["limits"]["logits"] == 1e-4
+    assert "quick brown fox" not in json.dumps(report)
+
+
+def test_progress_goes_through_the_stages_in_order(exported: Exported) -> None:
+    stages = list(dict.fromkeys(stage for stage, _ in exported.told))
+    assert stages == ["read", "export", "optimize", "verify"]
+    for stage in stages:
+        fractions = [fraction for told, fraction in exported.told if told == stage]
+        assert fractions == sorted(fractions)
+        assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_weights_are_beside_the_graphs_and_nothing_of_the_machine_is_in_them(exported: Exported) -> None:
+    graphs = [name for name in exported.artifact.manifest.files if name.endswith(".onnx")]
+    for name in graphs:
+        assert f"{name}.data" in exported.artifact.manifest.files
+        content = exported.artifact.path(name).read_bytes()
+        assert b"/" + b"work" not in content
+        assert b"site-packages" not in content
+    assert len(graphs) == (2 if exported.artifact.manifest.family is Family.ENCODER_DECODER else 1)
+
+
+def test_attention_is_one_operator_and_norms_are_not_taken_apart(exported: Exported) -> None:
+    for name in exported.artifact.manifest.files:
+        if name.endswith(".onnx"):
+            model = onnx.load(str(exported.artifact.path(name)), load_external_data=False)
+            operators = [node.op_type for node in model.graph.node]
+            assert {"GroupQueryAttention", "LayerNormalization"} <= set(operators)
+            assert not {"Softmax", "ReduceMean", "Where", "Erf"} & set(operators)
+
+
+def test_the_manifest_of_a_classifier(bert: Exported) -> None:
+    found = bert.artifact.manifest
+    assert found.labels == ("bad", "so so", "good")
+    assert found.limits == Limits(max_input_tokens=40)  # the tokenizer's, less than the model's 48 positions
+    assert (found.cache, found.cross, found.generation) == (None, None, None)
+    assert not found.multi_label
+    assert [len(row) for row in found.self_test.outputs] == [3, 3, 3]
+
+
+def test_the_manifest_of_a_generator(gpt2: Exported) -> None:
+    found = gpt2.artifact.manifest
+    assert found.limits.max_input_tokens == 96
+    assert found.cache == CacheLayout(layers=2, kv_heads=4, head_dim=8)
+    assert found.generation == Generation(eos_ids=(0,))
+    assert [len(row) for row in found.self_test.outputs] == [64, 64, 64]
+
+
+def test_the_manifest_of_a_translator(marian: Exported) -> None:
+    found = marian.artifact.manifest
+    pad = found.vocab_size - 1
+    assert found.limits == Limits(max_input_tokens=24, max_output_tokens=24)
+    assert found.cross == found.cache == CacheLayout(layers=2, kv_heads=4, head_dim=8)
+    assert found.generation == Generation(
+        eos_ids=(0,), start_id=pad, forced_last_id=0, suppressed_ids=(pad,)
+    )
+    assert found.unk_id == 1
+    assert {"tokenizer.json", "target_tokenizer.json"} <= set(found.files)
+
+
+# --- what is refused once weights and tokenizer are loaded -------------------------------------------------------------------
+
+
+def load(folder: Path) -> checkpoint.Checkpoint:
+    return checkpoint.load(folder, inspect(folder, None))
+
+
+def test_weights_that_are_none_are_refused(tmp_path: Path) -> None:
+    folder = tiny.bert(tmp_path / "bert")
+    for content in (b"", b"no safetensors", (folder / "model.safetensors").read_bytes()[:-100]):
+        (folder / "model.safetensors").write_bytes(content)
+        with pytest.raises(NotACheckpoint) as refusal:
+            load(folder)
+        assert str(tmp_path) not in refusal.value.message
+
+
+def test_missing_tensors_are_refused_instead_of_drawn_at_random(tmp_path: Path) -> None:
+    folder = tiny.bert(tmp_path / "bert")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["classifier.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(NotACheckpoint, match="lack 1 of the tensors"):
+        load(folder)
+
+
+def test_a_config_of_another_size_is_refused(tmp_path: Path) -> None:
+    folder = tiny.bert(tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 40}))
+    with pytest.raises(NotACheckpoint):
+        load(folder)
+
+
+def test_a_model_type_that_is_not_the_architectures_is_refused(tmp_path: Path) -> None:
+    folder = tiny.bert(tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
+    with pytest.raises(NotACheckpoint):
+        load(folder)
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = tiny.gpt2(tmp_path / "gpt2")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(CheckpointRefused):
+        load(folder)
+
+
+def test_head_sizes_that_the_operator_lacks_are_refused(tmp_path: Path) -> None:
+    loaded = load(tiny.gpt2(tmp_path / "gpt2", n_embd=48))
+    with pytest.raises(UnsupportedArchitecture, match="multiple of 8"):
+        checkpoint.cache_layout(loaded.config, Family.DECODER)
+
+
+def test_a_single_label_is_refused(tmp_path: Path) -> None:
+    loaded = load(tiny.bert(tmp_path / "bert", id2label={0: "score"}, label2id={"score": 0}))
+    with pytest.raises(UnsupportedArchitecture, match="single label"):
+        manifest.describe(loaded, inspect_precision())
+
+
+def inspect_precision() -> manifest.Precision:
+    return manifest.Precision.FP32
+
+
+def test_settings_that_requests_cannot_have_are_named(tmp_path: Path) -> None:
+    loaded = load(tiny.gpt2(tmp_path / "gpt2"))
+    assert manifest.ignored_settings(loaded) == []
+    loaded.model.generation_config.repetition_penalty = 1.3
+    loaded.model.generation_config.bad_words_ids = [[1], [2, 3]]
+    assert manifest.ignored_settings(loaded) == ["repetition_penalty", "bad_words_ids"]
+    assert manifest.describe(loaded, inspect_precision()).generation == Generation(
+        eos_ids=(0,), suppressed_ids=(1,)
+    )
