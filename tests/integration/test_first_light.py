@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +52,11 @@ def test_batch_equals_single(client: Client) -> None:
 
 def test_seeded_batch_equals_single(client: Client) -> None:
     """Input i of a batch draws as if it were alone with the seed plus i."""
-    for call, name, texts in ((client.generate, "verse", PROMPTS), (client.translate, "en-fr", SENTENCES)):
+    calls: list[tuple[Callable[..., Any], str, list[str]]] = [
+        (client.generate, "verse", PROMPTS),
+        (client.translate, "en-fr", SENTENCES),
+    ]
+    for call, name, texts in calls:
         options = {"temperature": 0.8, "top_p": 0.9, "top_k": 50, "max_new_tokens": 16}
         together = call(name, texts, seed=7, **options)
         assert together == [call(name, text, seed=7 + i, **options) for i, text in enumerate(texts)]
@@ -58,10 +64,11 @@ def test_seeded_batch_equals_single(client: Client) -> None:
 
 
 def test_stream_equals_unary(client: Client) -> None:
-    for stream, unary, name, texts in (
+    calls: list[tuple[Callable[..., Any], Callable[..., Any], str, list[str]]] = [
         (client.stream_generate, client.generate, "verse", PROMPTS),
         (client.stream_translate, client.translate, "en-fr", SENTENCES),
-    ):
+    ]
+    for stream, unary, name, texts in calls:
         joined = [""] * len(texts)
         endings = {}
         for delta in stream(name, texts, max_new_tokens=30):
@@ -98,7 +105,9 @@ def test_stream_equals_unary(client: Client) -> None:
         (lambda c: list(c.stream_generate("verse", "x", max_new_tokens=0)), InvalidInput, "max_new_tokens"),
     ],
 )
-def test_bad_input_names_the_field(client: Client, call, error: type[TrineError], field: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_names_the_field(
+    client: Client, call: Callable[[Client], object], error: type[TrineError], field: str
+) -> None:
     with pytest.raises(error) as caught:
         call(client)
     assert caught.value.field == field

@@ -26,27 +26,31 @@ PROBES = "probes.jsonl"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
-_TEXT_FILES = frozenset(
+_VOCABULARIES = frozenset(
     {
-        CONFIG,
-        PROBES,
-        WEIGHTS_INDEX,
-        "generation_config.json",
         "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
+        "tokenizer.model",
         "vocab.json",
         "vocab.txt",
-        "merges.txt",
-        "target_vocab.json",
-        "source.spm",
-        "target.spm",
         "spiece.model",
         "sentencepiece.bpe.model",
-        "chat_template.jinja",
     }
 )
+"""One of them has to be there: without any, transformers makes an empty tokenizer and says nothing."""
+_TEXT_FILES = _VOCABULARIES | {
+    CONFIG,
+    PROBES,
+    WEIGHTS_INDEX,
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "target_vocab.json",
+    "source.spm",
+    "target.spm",
+    "chat_template.jinja",
+}
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 _MAX_JSON = 16 << 20
 
@@ -108,6 +112,8 @@ def inspect(folder: Path, task: Task | None, precision: Precision = Precision.FP
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
     weights = _weight_files(entries)
+    if _VOCABULARIES.isdisjoint(entries):
+        raise NotACheckpoint("the folder has no tokenizer", field="path")
     task = task or architecture.default_task
     relevant = [*weights, *(path for name, path in entries.items() if name in _TEXT_FILES)]
     return CheckpointInfo(

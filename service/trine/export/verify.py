@@ -19,6 +19,7 @@ from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
+from trine.errors import InvalidInput
 from trine.export import gate, probes
 from trine.export.checkpoint import Checkpoint
 from trine.export.gate import GateLimits, Report
@@ -63,14 +64,22 @@ def _sequences(
     texts = probes.texts(checkpoint.folder, lambda text: len(reference.token_ids([text])[0]), context)
     expected = reference.token_ids(texts)
     tokenizer = Tokenizer(artifact.path(SOURCE), manifest.vocab_size, manifest.unk_id)
-    equal = [ours == theirs for ours, theirs in zip(tokenizer.encode(texts), expected, strict=True)]
+    equal = [_encode(tokenizer, text) == ids for text, ids in zip(texts, expected, strict=True)]
     report.share("token_ids", equal, report.limits.token_ids)
     report.details["texts"] = len(texts)
     report.details["token_ids_differ"] = [index for index, same in enumerate(equal) if not same]
     keep_end = (
         manifest.family is not Family.DECODER
     )  # the token that ends the input, as what is served has it
-    return [_cut(ids, context, keep_end=keep_end) for ids in expected if ids]
+    known = [ids for ids in expected if ids and max(ids) < manifest.vocab_size]
+    return [_cut(ids, context, keep_end=keep_end) for ids in known]
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int] | None:
+    try:
+        return tokenizer.encode([text])[0]
+    except InvalidInput:
+        return None
 
 
 def _cut(ids: list[int], length: int, *, keep_end: bool) -> list[int]:

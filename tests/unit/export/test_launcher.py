@@ -90,8 +90,8 @@ async def test_a_refusal_crosses_as_its_class(plan: ExportPlan, monkeypatch: pyt
         "raise RuntimeError('secret words')",
         "os.kill(os.getpid(), 9)",
         'say(stage="read", fraction=0.0, message="x"); os.kill(os.getpid(), 9)',
-        "sys.stdout.write('{\"stage\": \"read\", \"fra'); sys.stdout.flush(); os.kill(os.getpid(), 9)",
-        "sys.stdout.write('{\"verdict\": {\"passed\": true, \"reason\": \"\"}}')",
+        'sys.stdout.write(\'{"stage": "read", "fra\'); sys.stdout.flush(); os.kill(os.getpid(), 9)',
+        'sys.stdout.write(\'{"verdict": {"passed": true, "reason": ""}}\')',
         "print('no json', flush=True)",
         "print('[1, 2]', flush=True)",
         "say(stage='read')",
@@ -204,6 +204,7 @@ def gpt2_folder(tmp_path: Path) -> Path:
     """Enough of a checkpoint for the child to begin."""
     (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "tokenizer.json").write_text("{}")
     return tmp_path
 
 

@@ -78,6 +78,9 @@ def test_what_is_no_checkpoint_is_refused(folder: Path) -> None:
         inspect(folder / "nowhere", None)
     with pytest.raises(NotACheckpoint, match="does not exist"):
         inspect(folder / "config.json", None)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(NotACheckpoint, match="no tokenizer"):
+        inspect(folder, None)
     (folder / "model.safetensors").unlink()
     with pytest.raises(NotACheckpoint, match="no weights"):
         inspect(folder, None)
@@ -175,7 +178,9 @@ def test_an_index_that_leads_out_of_the_folder_is_refused(folder: Path, shard: A
 
 
 def test_a_plan_survives_its_way_to_the_child(tmp_path: Path) -> None:
-    sent = ExportPlan(tmp_path / "a b", tmp_path / "é", Task.GENERATION, Precision.FP32, digest="d", threads=2)
+    sent = ExportPlan(
+        tmp_path / "a b", tmp_path / "é", Task.GENERATION, Precision.FP32, digest="d", threads=2
+    )
     assert ExportPlan.from_json(sent.to_json()) == sent
     assert "\n" not in sent.to_json()
     unset = ExportPlan(tmp_path, tmp_path)
