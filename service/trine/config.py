@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(4 << 20, ge=1024)
     """One gRPC message."""
     max_concurrent_streams: int = Field(256, ge=1, le=256)
-    """Open calls of one connection (DESIGN 5.14: more lets one client's burst of resets fail another's calls)."""
+    """Open calls of one connection; with more, one client's resets fail another's (docs/decisions/0003)."""
     default_timeout: float = Field(60.0, gt=0)
     """Seconds that a call without a deadline of its own may take."""
     retry_after: float = Field(0.5, gt=0)

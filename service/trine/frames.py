@@ -129,6 +129,10 @@ class Delta(Frame, frozen=True):
     last: bool = False
     """Whether this closes the id: every input is finished."""
 
+    def followed_by(self, newer: Delta) -> Delta:
+        """Both as one; of the same input."""
+        return Delta(self.id, self.input_index, self.text + newer.text, newer.finish, newer.usage, newer.last)
+
 
 class Step(Frame, tag=3, frozen=True):
     """All deltas of one step."""
@@ -186,8 +190,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack(messages: Sequence[Frame]) -> bytes:
-    """One frame of all `messages`."""
+    """One frame of all `messages`; several where they are too much for one, as after a pause of the reader."""
     body = _encode(messages)
+    if len(body) > MAX_FRAME and len(messages) > 1:
+        half = len(messages) // 2
+        return pack(messages[:half]) + pack(messages[half:])
     return _HEAD.pack(len(body)) + body
 
 

@@ -92,3 +92,15 @@ def test_the_directions_do_not_understand_each_other() -> None:
 def test_messages_do_not_change() -> None:
     with pytest.raises(AttributeError):
         frames.Gone(1).id = 2  # type: ignore[misc]
+
+
+def test_what_is_too_much_for_one_frame_leaves_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A front whose engine paused may have more text waiting than a frame may hold; the engine must not die of it."""
+    monkeypatch.setattr(frames, "MAX_FRAME", 100)
+    messages = [frames.Classify(number, ["x" * 60], 0.0, 2, "", 0) for number in range(5)]
+    assert frames.Unpacker(frames.ToEngine).feed(frames.pack(messages)) == messages
+
+
+def test_two_deltas_of_an_input_are_one() -> None:
+    both = frames.Delta(3, 1, "a").followed_by(frames.Delta(3, 1, "b", "stop", USAGE, True))
+    assert both == frames.Delta(3, 1, "ab", "stop", USAGE, True)

@@ -1,6 +1,6 @@
 """The limits of the parity gate, and its verdict. The export process.
 
-The limits are DESIGN 4b and 5.11: they stand here, in one place, and in each report.
+The limits stand here, in one place, and in each report; docs/decisions/0004 says why they are what they are.
 """
 
 from __future__ import annotations

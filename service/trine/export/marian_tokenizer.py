@@ -107,17 +107,21 @@ def _normalizer(spec: Any, seen: set[str], vocab: dict[str, int]) -> normalizers
 
 
 def _character_map(precompiled: normalizers.Precompiled) -> list[normalizers.Normalizer]:
-    """SentencePiece's map of characters, kept from dropping combining marks.
-
-    `Precompiled` maps whole grapheme clusters where they are short, so a mark behind a mapped character (a full-width letter, a
-    no-break space) would vanish with it. A control character that the map deletes anyway parts the two.
-    What is left: a full-width letter with a combining accent, which SentencePiece composes, stays decomposed.
+    """SentencePiece's map of characters, which `Precompiled` applies to whole grapheme clusters where they are short, and by
+    the shortest match: of two combining marks, or of one behind a mapped character (a no-break space, a full-width letter), the
+    last would vanish. So marks are composed first, as the map itself would, and a control character that the map deletes parts
+    a mapped character from its mark. What is left: a full-width letter with a mark stays decomposed; marks in no canonical
+    order are put in order.
     """
-    if precompiled.normalize_str(_DELETED):
-        return [precompiled]
-    characters = (chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000)
-    mapped = "".join(_escaped(char) for char in characters if precompiled.normalize_str(char) != char)
-    return [normalizers.Replace(Regex(f"(?<=[{mapped}])(?=[\\p{{M}}\\x{{200d}}])"), _DELETED), precompiled]
+    steps: list[normalizers.Normalizer] = [precompiled]
+    if not precompiled.normalize_str(_DELETED):
+        characters = (chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000)
+        mapped = "".join(_escaped(char) for char in characters if precompiled.normalize_str(char) != char)
+        parted = Regex(f"(?<=[{mapped}])(?=[\\p{{M}}\\x{{200d}}])")
+        steps.insert(0, normalizers.Replace(parted, _DELETED))
+    if precompiled.normalize_str("e\u0301") == "\u00e9":
+        steps.insert(0, normalizers.NFC())
+    return steps
 
 
 def _unseen_runs(seen: set[str], vocab: dict[str, int]) -> str:

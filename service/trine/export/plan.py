@@ -127,16 +127,17 @@ def inspect(folder: Path, task: Task | None, precision: Precision = Precision.FP
 
 def _regular_files(folder: Path) -> dict[str, Path]:
     """The folder's own files by name. A link may point to a file inside of the folder only."""
-    if not folder.is_dir():
-        raise NotACheckpoint("the checkpoint folder does not exist", field="path")
-    root, files = folder.resolve(), {}
+    files = {}
     try:
+        if not folder.is_dir():
+            raise NotACheckpoint("the checkpoint folder does not exist", field="path")
+        root = folder.resolve()
         for path in sorted(folder.iterdir()):
             if not path.resolve().is_relative_to(root):
                 raise UnsafeCheckpoint(f"{path.name} is a link that leads out of the checkpoint folder")
             if stat.S_ISREG(path.stat().st_mode):
                 files[path.name] = path
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
         raise NotACheckpoint("the checkpoint folder cannot be read", field="path") from error
     return files
 

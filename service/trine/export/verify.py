@@ -1,7 +1,8 @@
 """The parity gate: the artifact, run by the code that serves, against its checkpoint, run by PyTorch. The export process.
 
 Every text is tokenized by both, every sequence runs alone and in company of different sizes, and what comes out is compared
-row by row; generation also token by token, and as text. Nothing here opens a graph or a tokenizer of its own (DESIGN 5.11).
+row by row; generation also token by token, and as text. Nothing here opens a graph or a tokenizer of its own
+(docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trine.artifact import Artifact, Family
 from trine.engine.runtime import selftest
@@ -45,7 +47,7 @@ def prove(
     sequences = _sequences(checkpoint, artifact, reference, report)
     if artifact.manifest.family is Family.ENCODER:
         runner = EncoderRunner(artifact, threads)
-        _compare_encoder(runner, reference, sequences, report, told)
+        _compare_encoder(runner, artifact.manifest.multi_label, reference, sequences, report, told)
         drift = selftest.drift(artifact, runner)
     else:
         generator = _generation_runner(artifact, threads)
@@ -92,7 +94,12 @@ def _cut(ids: list[int], length: int, *, keep_end: bool) -> list[int]:
 
 
 def _compare_encoder(
-    runner: EncoderRunner, reference: Reference, sequences: Sequence[list[int]], report: Report, told: Told
+    runner: EncoderRunner,
+    multi_label: bool,
+    reference: Reference,
+    sequences: Sequence[list[int]],
+    report: Report,
+    told: Told,
 ) -> None:
     expected, alone = [], []
     for done, ids in enumerate(sequences):
@@ -105,8 +112,14 @@ def _compare_encoder(
     report.details["logits_by_text"] = drifts
     apart = [gate.drift(row[None], alone[index][None]) for index, row in company]
     report.at_most("batch_logits", apart, report.limits.batch_logits)
-    labels = [int(a.argmax()) == int(b.argmax()) for a, b in zip(alone, expected, strict=True)]
+    pairs = zip(alone, expected, strict=True)
+    labels = [bool((_labels(a, multi_label) == _labels(b, multi_label)).all()) for a, b in pairs]
     report.share("labels", labels, report.limits.labels)
+
+
+def _labels(logits: Logits, multi_label: bool) -> NDArray[np.bool_]:
+    """[labels]: which of them hold: the best one, or each by itself."""
+    return logits > 0 if multi_label else logits == logits.max()
 
 
 def _in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
@@ -218,7 +231,7 @@ def _compare_tokens(
 def _parts_at_tie(
     tokens: Sequence[int], answer: Continuation, margin: float, suppressed: Sequence[int]
 ) -> bool:
-    """Whether the first difference stands where the reference's two best logits are as good as equal (DESIGN 4b)."""
+    """Whether the first difference stands where the reference's two best logits are as good as equal."""
     pairs = zip(tokens, answer.tokens, strict=False)
     place = next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
     if place is None:

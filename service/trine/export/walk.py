@@ -47,7 +47,7 @@ class Walk:
     finished: bool = False
 
     def chunk(self, row: int, size: int) -> Chunk:
-        """The next tokens, at most `size`; never so that a single token of a prompt is left for the next (DESIGN 5.2)."""
+        """The next tokens, at most `size`; never leaves one token of a prompt over (docs/decisions/0002)."""
         left = len(self.context) - self.past
         taken = min(left, size)
         if left - taken == 1 and taken > 2:

@@ -1,7 +1,8 @@
 """The architectures that Trine exports: pure data, one row each. Any process.
 
 The table is read by export, and listed for users; an engine never looks here, since its artifact's manifest says all it needs.
-A new architecture is a new row, as long as it routes attention through transformers' registry (DESIGN 5.3).
+A new architecture is a new row, as long as it routes attention through transformers' registry
+(docs/decisions/0001).
 """
 
 from __future__ import annotations

@@ -38,10 +38,14 @@ def parse(text: str, field: str = "checkpoint") -> Reference:
 
 def check_name(name: str, field: str = "name") -> str:
     """The name itself, when it is one. The expression keeps every separator of paths and URLs out."""
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not is_name(name):
         raise InvalidInput(
             "a name has 1 to 63 lower-case letters, digits, dots, hyphens and underscores, "
             "begins and ends with a letter or digit, and has no two dots in a row",
             field=field,
         )
     return name
+
+
+def is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and ".." not in text

@@ -27,7 +27,7 @@ import msgspec
 from trine import artifact
 from trine.errors import CheckpointNotFound, NotPossible
 from trine.registry.records import Record, VersionState
-from trine.registry.references import LIVE, Reference, check_name
+from trine.registry.references import LIVE, Reference, check_name, is_name
 
 RECORD = "record.json"
 ALIASES = "aliases.json"
@@ -52,12 +52,12 @@ class Repository:
         root.mkdir(parents=True, exist_ok=True)
         self._checkpoints: dict[str, Checkpoint] = {}
         with self._exclusive():
-            for folder in sorted(root.iterdir()):
-                if folder.is_dir():
-                    _sweep(folder)
-        for folder in root.iterdir():
-            if folder.is_dir():
-                self.refresh(folder.name)
+            for folder in sorted(root.glob(".removing-*")):
+                shutil.rmtree(folder, ignore_errors=True)
+            for folder in _checkpoint_folders(root):
+                _sweep(folder)
+        for folder in _checkpoint_folders(root):
+            self.refresh(folder.name)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -131,8 +131,10 @@ class Repository:
         record = self.resolve(Reference(name, number=number))
         if record.state is not VersionState.READY:
             raise NotPossible(f"{record.reference} is {record.state}, not ready", field="checkpoint")
-        aliases = _read_aliases(self.root / name) | {check_name(alias, "alias"): number}
-        _replace(self.root / name / ALIASES, msgspec.json.encode(aliases))
+        check_name(alias, "alias")
+        with self._exclusive():
+            aliases = _read_aliases(self.root / name) | {alias: number}
+            _replace(self.root / name / ALIASES, msgspec.json.encode(aliases))
         self.refresh(name)
 
     def delete_version(self, record: Record) -> None:
@@ -245,11 +247,13 @@ class _Lock:
             self._descriptor = -1
 
 
+def _checkpoint_folders(root: Path) -> list[Path]:
+    """The folders that bear a name; what else a volume holds, as ext4's lost+found, is not ours to read or to remove."""
+    return [entry for entry in sorted(root.iterdir()) if is_name(entry.name) and entry.is_dir()]
+
+
 def _sweep(folder: Path) -> None:
     """Remove what a crashed registration or deletion left; the lock of a running registration cannot be taken."""
-    if folder.name.startswith(".removing-"):
-        shutil.rmtree(folder, ignore_errors=True)
-        return
     for entry in folder.iterdir():
         if entry.name.startswith(".removing-"):
             shutil.rmtree(entry, ignore_errors=True)

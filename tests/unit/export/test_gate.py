@@ -74,7 +74,11 @@ def test_weights_that_are_off_by_a_thousandth_fail(
 
 
 def test_weights_that_are_noise_fail_everything_about_answers(gpt2: Exported, tmp_path: Path) -> None:
-    passed = prove_changed(gpt2, tmp_path, scaled("model.onnx.data", -1))
+    def reverse(folder: Path) -> None:
+        weights = np.fromfile(folder / "model.onnx.data", np.float32)
+        weights[::-1].tofile(folder / "model.onnx.data")
+
+    passed = prove_changed(gpt2, tmp_path, reverse)
     assert {name for name, ok in passed.items() if not ok} >= {"logits", "greedy", "self_test"}
 
 
@@ -131,10 +135,16 @@ def test_a_checkpoint_whose_weights_changed_fails(bert: Exported, tmp_path: Path
 def test_drift_is_relative_to_each_row() -> None:
     reference = np.array([[1.0, -2.0], [100.0, 50.0]], np.float32)
     assert gate.drift(reference, reference) == 0.0
-    assert gate.drift(reference + np.float32([[0.0, 0.5], [0.0, 0.0]]), reference) == pytest.approx(0.25)
-    assert gate.drift(reference + np.float32([[0.0, 0.0], [10.0, 0.0]]), reference) == pytest.approx(0.1)
+    assert gate.drift(reference + np.array([[0, 0.5], [0, 0]], np.float32), reference) == pytest.approx(0.25)
+    assert gate.drift(reference + np.array([[0, 0], [10, 0]], np.float32), reference) == pytest.approx(0.1)
     assert gate.drift(reference * np.float32("nan"), reference) == float("inf")
     assert gate.drift(reference[:1], reference) == float("inf")
+
+
+def test_labels_of_a_multi_label_classifier_each_count() -> None:
+    logits = np.array([0.5, -1.0, 2.0], np.float32)
+    assert verify._labels(logits, multi_label=True).tolist() == [True, False, True]
+    assert verify._labels(logits, multi_label=False).tolist() == [False, False, True]
 
 
 def test_a_report_says_what_failed() -> None:

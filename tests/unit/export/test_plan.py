@@ -185,3 +185,16 @@ def test_a_plan_survives_its_way_to_the_child(tmp_path: Path) -> None:
     assert "\n" not in sent.to_json()
     unset = ExportPlan(tmp_path, tmp_path)
     assert ExportPlan.from_json(unset.to_json()) == unset
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000])
+def test_a_path_that_no_system_takes_is_no_checkpoint(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotACheckpoint) as caught:
+        inspect(tmp_path / name, None)
+    assert caught.value.field == "path"
+
+
+def test_a_loop_of_links_is_no_checkpoint(folder: Path) -> None:
+    (folder / "loop").symlink_to("loop")
+    with pytest.raises(NotACheckpoint):
+        inspect(folder, None)

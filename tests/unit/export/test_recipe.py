@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.unit.export import tiny
 from tests.unit.export.conftest import Exported
-from trine.artifact import REPORT, CacheLayout, Family, Generation, Limits, Precision
+from trine.artifact import REPORT, CacheLayout, Family, Generation, Limits, Precision, open_artifact
 from trine.errors import NotACheckpoint, UnsupportedArchitecture
-from trine.export import checkpoint, manifest
-from trine.export.plan import inspect
+from trine.export import checkpoint, launcher, manifest
+from trine.export.plan import ExportPlan, inspect
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -70,6 +72,33 @@ def test_attention_is_one_operator_and_norms_are_not_taken_apart(exported: Expor
             assert not {"Softmax", "ReduceMean", "Where", "Erf"} & set(operators)
 
 
+FUSED = {
+    "bert": {"SkipLayerNormalization", "BiasGelu"},
+    "gpt2": {"SkipLayerNormalization", "FastGelu"},
+    "marian": {"SkipLayerNormalization", "QuickGelu"},
+}
+
+
+@pytest.mark.parametrize("family", FUSED)
+def test_what_is_served_has_fused_norms_and_activations(
+    family: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """ONNX Runtime fuses while it loads: the graphs are written so that it can."""
+    exported: Exported = request.getfixturevalue(family)
+    for name in exported.artifact.manifest.files:
+        if name.endswith(".onnx"):
+            options = onnxruntime.SessionOptions()
+            options.optimized_model_filepath = str(tmp_path / name)
+            options.log_severity_level = 4
+            onnxruntime.InferenceSession(
+                str(exported.artifact.path(name)), options, providers=["CPUExecutionProvider"]
+            )
+            served = onnx.load(str(tmp_path / name), load_external_data=False)
+            operators = {node.op_type for node in served.graph.node}
+            assert operators >= FUSED[family]
+            assert not {"Pow", "Tanh", "Sigmoid", "Erf"} & operators
+
+
 def test_the_manifest_of_a_classifier(bert: Exported) -> None:
     found = bert.artifact.manifest
     assert found.labels == ("bad", "so so", "good")
@@ -95,6 +124,20 @@ def test_the_manifest_of_a_translator(marian: Exported) -> None:
     assert found.generation == Generation(eos_ids=(0,), start_id=pad, forced_last_id=0, suppressed_ids=(pad,))
     assert found.unk_id == 1
     assert {"tokenizer.json", "target_tokenizer.json"} <= set(found.files)
+
+
+async def test_the_same_through_a_real_process(tmp_path: Path) -> None:
+    """Limits on memory, the clean environment and the pipe included; the artifact is as the parent will publish it."""
+    folder, staging = tiny.bert(tmp_path / "bert"), tmp_path / "staging"
+    staging.mkdir()
+    digest = inspect(folder, None).digest
+    async with aclosing(launcher.run(ExportPlan(folder, staging, digest=digest, threads=1))) as steps:
+        told = [step async for step in steps]
+    assert told[-1].verdict is not None
+    assert told[-1].verdict.passed, told[-1].verdict.reason
+    assert [step.stage for step in told if step.fraction == 1.0][:3] == ["read", "export", "optimize"]
+    published = open_artifact(staging)
+    assert published.manifest.parity.passed
 
 
 # --- what is refused once weights and tokenizer are loaded -------------------------------------------------------------------

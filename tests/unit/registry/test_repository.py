@@ -151,3 +151,15 @@ def test_foreign_folders_and_broken_records_are_passed_over(tmp_path: Path) -> N
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "a" / "1" / "record.json").write_text("{not json")
     assert Repository(tmp_path).names() == []
+
+
+def test_a_volume_may_hold_what_is_not_ours(tmp_path: Path) -> None:
+    """ext4 puts a folder lost+found on every volume, which its mount point's user may not even read."""
+    foreign = [tmp_path / "lost+found", tmp_path / ".snapshots", tmp_path / "Not-A-Name"]
+    for folder in foreign:
+        folder.mkdir()
+    (tmp_path / "Not-A-Name" / ".1").mkdir()
+    repository = Repository(tmp_path)
+    assert repository.names() == []
+    assert all(folder.is_dir() for folder in foreign)
+    assert (tmp_path / "Not-A-Name" / ".1").is_dir()

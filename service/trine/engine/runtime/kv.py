@@ -1,7 +1,8 @@
 """The key/value cache: preallocated rows that the graph reads and writes in place. Engine process, step thread.
 
-GroupQueryAttention appends to the buffer it reads when past and present are bound to the same memory (DESIGN 5.1), so nothing
-grows and nothing is copied. Pages that no sequence reached are never touched: a row's capacity costs address space only.
+GroupQueryAttention appends to the buffer it reads when past and present are bound to the same memory
+(docs/decisions/0002), so nothing grows and nothing is copied. Pages that no sequence reached are never
+touched: a row's capacity costs address space only.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ Array = NDArray[Any]
 
 MIN_WIDTH = 2
 """Least S. GroupQueryAttention takes another kernel for S = 1, with other rounding (8e-7), so a row's answer would depend on
-whether others have a prompt in the same step (DESIGN 5.2). Encoder-decoders step one token a row always, so S = 1 is theirs.
+whether others have a prompt in the same step (docs/decisions/0002). Encoder-decoders step one token a row
+always, so S = 1 is theirs.
 
 Within S >= 2 a query that stands alone in its block of 2 * head_dim queries is computed as a vector, again with other rounding:
 so it is for a chunk's last token where its length is 1 modulo that block. The bits of a prompt therefore depend on how it is

@@ -1,4 +1,7 @@
-"""The numeric self-test of an engine's start: the artifact's stored input, run again, against its stored answer (DESIGN 5.8)."""
+"""The numeric self-test of an engine's start: the artifact's stored input, run again.
+
+Its answer is compared with the stored one; docs/decisions/0004 says why at every start.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The encoder-decoder family's runner: sources are encoded packed into cache rows, then one token a row and step.
 
 Engine process, step thread; also export.verify and the self-test, through `logits`. One token a row, because cross-attention in
-shared-KV mode takes no more for several rows (DESIGN 5.4); so the padded width is always 1 and a row's bits never depend on its
-batch-mates.
+shared-KV mode takes no more for several rows (docs/decisions/0002); so the padded width is always 1 and a
+row's bits never depend on its batch-mates.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL  # all else is raised as well, and we log it once
     options.enable_mem_pattern = False  # patterns are kept for each input shape, and ours never repeat
-    # Spinning threads answer sooner but burn 75 ms of a core after each run; stopped at the end of a run they cost 15 us (reference 5).
+    # Spinning threads answer sooner but burn 75 ms of a core after each run; stopped at the end of a run they
+    # cost 15 us (docs/decisions/0007).
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

@@ -1,7 +1,7 @@
 """Dynamic batching for the encoder family: when the engine is free it runs what waits, up to a token budget.
 
-It waits for nothing: while a batch runs the queue grows and the next batch is larger (DESIGN 5.10). Engine process, its only
-thread.
+It waits for nothing: while a batch runs the queue grows and the next batch is larger (docs/decisions/0005).
+Engine process, its only thread.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def next_chunk(remaining: int, size: int) -> int:
     """Tokens of a prompt's next chunk, of `remaining` that have not run.
 
     It depends on the prompt alone, never on what runs beside it, so that its keys and values are the same bits in any company.
-    A single token is never left over: attention takes another kernel for one token than for several (DESIGN 5.2).
+    A single token is never left over: attention takes another kernel for one token than for several
+    (docs/decisions/0002).
     """
     if remaining <= size:
         return remaining

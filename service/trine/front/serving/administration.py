@@ -78,10 +78,14 @@ class Administration:
             record = self._repository.resolve(asked)
             self._refuse_loaded(record)
             self._repository.delete_version(record)
+            self._pool.forget(record)
             return
-        for record in self._repository.checkpoint(asked.name).versions.values():
+        records = list(self._repository.checkpoint(asked.name).versions.values())
+        for record in records:
             self._refuse_loaded(record)
         self._repository.delete_checkpoint(asked.name)
+        for record in records:
+            self._pool.forget(record)
 
     def _refuse_loaded(self, record: Record) -> None:
         if self._pool.view(record).state is not EngineState.UNLOADED:

@@ -121,12 +121,14 @@ class EngineHandle:
     async def stop(self, grace: float) -> None:
         """Refuse what comes, let what runs finish for at most `grace` seconds, end the process."""
         self._move(EngineState.UNLOADING)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace)
-        if self._supervisor is not None:
+        if (
+            self._supervisor is not None
+        ):  # first of all, or it would start again an engine that dies meanwhile
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
             self._supervisor = None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace)
         await self._end_process()
         self._move(EngineState.UNLOADED)
 
@@ -185,18 +187,20 @@ class EngineHandle:
                 link.ping()
 
     async def _end_process(self) -> None:
-        """End the process whatever it does, and reap it."""
+        """End the process whatever it does, and reap it; a caller who is cancelled meanwhile leaves none behind."""
         link, process, self._link, self._process = self._link, self._process, None, None
         if process is None:
             return
-        if link is not None and not link.lost.is_set():
-            link.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(link.lost.wait(), 1.0)
-        process.kill()
-        if link is not None:
-            link.abort()
-        await asyncio.to_thread(process.wait)
+        try:
+            if link is not None and not link.lost.is_set():
+                link.stop()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(link.lost.wait(), 1.0)
+        finally:
+            process.kill()
+            if link is not None:
+                link.abort()
+            await asyncio.to_thread(process.wait)
 
     def _kill(self) -> None:
         if self._process is not None:

@@ -77,7 +77,7 @@ class Inference:
         def build(number: int) -> frames.Submit:
             return frames.Classify(number, texts, deadline, priority, caller, top_k)
 
-        with self._submitted(reference, Task.CLASSIFICATION, texts, build) as (record, mailbox):
+        with self._submitted(reference, Task.CLASSIFICATION, texts, deadline, build) as (record, mailbox):
             (answer,) = await _take(mailbox, deadline)
             return record.reference, _expect_answer(answer).classified
 
@@ -101,7 +101,7 @@ class Inference:
                 number, texts, deadline, priority, caller, sampling, max_new_tokens, stream=False
             )
 
-        with self._submitted(reference, task, texts, build) as (record, mailbox):
+        with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
             (answer,) = await _take(mailbox, deadline)
             return record.reference, _expect_answer(answer).generated
 
@@ -125,10 +125,10 @@ class Inference:
                 number, texts, deadline, priority, caller, sampling, max_new_tokens, stream=True
             )
 
-        with self._submitted(reference, task, texts, build) as (record, mailbox):
+        with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
             last = False
             while not last:
-                deltas, failed = _split(await _take(mailbox, deadline))
+                deltas, failed = _merge(await _take(mailbox, deadline))
                 if deltas:
                     yield record.reference, deltas
                     last = deltas[-1].last
@@ -144,9 +144,10 @@ class Inference:
         reference: str,
         task: Task,
         texts: Sequence[str],
+        deadline: float,
         build: Callable[[int], frames.Submit],
     ) -> Iterator[tuple[Record, Mailbox]]:
-        with self._counted(task) as outcome:
+        with self._counted(task, deadline) as outcome:
             record = self._repository.resolve(references.parse(reference))
             outcome.checkpoint, outcome.version = record.checkpoint, str(record.number)
             if record.task is not task:
@@ -161,13 +162,17 @@ class Inference:
                     engine.cancel(number, mailbox)
 
     @contextlib.contextmanager
-    def _counted(self, task: Task) -> Iterator[_Outcome]:
-        """Count the request and its duration, whatever becomes of it."""
+    def _counted(self, task: Task, deadline: float) -> Iterator[_Outcome]:
+        """Count the request and its duration, whatever becomes of it.
+
+        gRPC cancels a handler for either reason, the caller's leaving or the deadline; only the clock tells which.
+        """
         outcome, began = _Outcome(), time.monotonic()
         try:
             yield outcome
         except (asyncio.CancelledError, GeneratorExit):
-            outcome.code = "CANCELLED"
+            late = time.monotonic() >= deadline
+            outcome.code = DeadlineExceeded.reason if late else "CANCELLED"
             raise
         except TrineError as error:
             outcome.code = error.reason
@@ -189,10 +194,15 @@ async def _take(mailbox: Mailbox, deadline: float) -> list[Closing]:
         raise DeadlineExceeded("the deadline has passed") from None
 
 
-def _split(messages: list[Closing]) -> tuple[list[frames.Delta], frames.Failed | None]:
-    deltas = [message for message in messages if isinstance(message, frames.Delta)]
+def _merge(messages: list[Closing]) -> tuple[list[frames.Delta], frames.Failed | None]:
+    """What gathered while the caller was slow: one delta for each input at most, in the order of their newest text."""
+    merged: dict[int, frames.Delta] = {}
+    for delta in messages:
+        if isinstance(delta, frames.Delta):
+            before = merged.pop(delta.input_index, None)
+            merged[delta.input_index] = delta if before is None else before.followed_by(delta)
     failed = next((message for message in messages if isinstance(message, frames.Failed)), None)
-    return deltas, failed
+    return list(merged.values()), failed
 
 
 def _expect_answer(message: Closing) -> frames.Answer:

@@ -75,26 +75,16 @@ class Link(asyncio.Protocol):
     async def open(
         cls, command: Sequence[str], window: int, observe: Callable[[frames.Observed], None]
     ) -> tuple[Link, subprocess.Popen[bytes]]:
-        """Start an engine. `command` gets ` --fd N` appended.
-
-        The child's end is closed here at once: while a copy is open, no EOF tells of the child's death.
-        """
-        ours, theirs = socket.socketpair()
+        """Start an engine. `command` gets ` --fd N` appended. Raises EngineLost when the system has no process to give."""
+        ours, process = _spawn(command)
         try:
-            # Blocks for about 2 ms (vfork); asyncio's own way would need a child watcher thread for each engine.
-            process = subprocess.Popen(  # noqa: ASYNC220
-                [*command, "--fd", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            loop = asyncio.get_running_loop()
+            _, protocol = await loop.create_connection(lambda: cls(window, observe), sock=ours)
         except BaseException:
             ours.close()
+            process.kill()
+            await asyncio.to_thread(process.wait)
             raise
-        finally:
-            theirs.close()
-        loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(lambda: cls(window, observe), sock=ours)
         return protocol, process
 
     # --- to the engine -----------------------------------------------------------------------------------------------
@@ -205,3 +195,23 @@ class Link(asyncio.Protocol):
         for number, mailbox in calls.items():
             if mailbox is not None:
                 mailbox.put(frames.Failed(number, EngineLost.reason, _ENDED, retry_after=_RESTART_SECONDS))
+
+
+def _spawn(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Our end of the socket, and the process that has the other.
+
+    The child's end is closed here at once: while a copy is open, no EOF tells of the child's death.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # Blocks for about 2 ms (vfork); asyncio's own way would need a child watcher thread for each engine.
+            process = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise EngineLost("the engine's process could not be started") from error
+    return ours, process

@@ -29,6 +29,7 @@ class Pool:
         self._failures: dict[tuple[str, int], EngineView] = {}
         """Why a version's last load failed, until it is loaded again."""
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+        self._unloading: set[asyncio.Task[None]] = set()
 
     def view(self, record: Record) -> EngineView:
         key = _key(record)
@@ -72,7 +73,13 @@ class Pool:
                 self._metrics.parity(record.checkpoint, str(record.number), record.parity)
 
     async def unload(self, record: Record) -> None:
-        """Drain and end the engine of a version, if it has one."""
+        """Drain and end the engine of a version, if it has one. What was begun is finished, also when the caller leaves."""
+        task = asyncio.create_task(self._unload(record), name=f"unload {record.reference}")
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+        await asyncio.shield(task)
+
+    async def _unload(self, record: Record) -> None:
         async with self._lock(record):
             handle = self._handles.get(_key(record))
             if handle is not None:
@@ -82,11 +89,17 @@ class Pool:
     async def close(self, grace: float) -> None:
         """End all engines, giving what they run at most `grace` seconds."""
         handles = list(self._handles.values())
-        await asyncio.gather(*(handle.stop(grace) for handle in handles))
+        await asyncio.gather(*(handle.stop(grace) for handle in handles), *self._unloading)
         self._handles.clear()
 
+    def forget(self, record: Record) -> None:
+        """Drop what is remembered of a version that is not loaded: it was deleted."""
+        self._failures.pop(_key(record), None)
+        self._metrics.forget(record.checkpoint, str(record.number))
+        self.changed()
+
     def _drop(self, record: Record) -> None:
-        del self._handles[_key(record)]
+        self._handles.pop(_key(record), None)  # `close` may have been quicker
         self._metrics.forget(record.checkpoint, str(record.number))
         self.changed()
 

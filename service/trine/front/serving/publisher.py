@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -86,7 +87,10 @@ class Publisher:
         root = self._settings.import_root.resolve()
         if not Path(path).is_absolute():
             raise InvalidInput("the path must be absolute, in the server's own file system", field="path")
-        folder = Path(path).resolve()
+        try:
+            folder = Path(path).resolve()
+        except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links
+            raise InvalidInput("the path leads nowhere", field="path") from None
         if not folder.is_relative_to(root):
             raise InvalidInput("the path is not under the server's import root", field="path")
         return folder
@@ -115,7 +119,7 @@ class Publisher:
                     verdict = step.verdict
                     yield Progress(step.stage, step.fraction, step.message)
             assert verdict is not None
-            yield await asyncio.to_thread(_conclude, reservation, record, verdict)
+            yield await _whole(asyncio.to_thread(_conclude, reservation, record, verdict))
 
     async def _next(self, steps: AsyncGenerator[launcher.Progress, None]) -> launcher.Progress | None:
         """The next step, None after the last. Raises Draining as soon as the server is about to stop."""
@@ -145,6 +149,16 @@ class Publisher:
             task = asyncio.create_task(self._pool.unload(old), name=f"retire {old.reference}")
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
+
+
+async def _whole(conclusion: Coroutine[Any, Any, Record]) -> Record:
+    """Its result; a cancellation waits for its end, or the folder would be swept away while a thread publishes it."""
+    task = asyncio.ensure_future(conclusion)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _new_record(reservation: Reservation, info: CheckpointInfo, precision: Precision) -> Record:

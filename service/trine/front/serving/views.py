@@ -84,7 +84,10 @@ class VersionView:
 
     @property
     def max_output_tokens(self) -> int:
-        return self.manifest.limits.max_output_tokens if self.manifest else 0
+        """New tokens; the start token of the encoder-decoder family is none."""
+        if self.manifest is None:
+            return 0
+        return self.manifest.limits.max_output_tokens - (self.family is Family.ENCODER_DECODER)
 
     @property
     def parameters(self) -> int:

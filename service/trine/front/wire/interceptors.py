@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from trine.errors import MalformedRequest
+from trine.errors import DeadlineExceeded, MalformedRequest
 from trine.front.wire.status import Context, abort, code_of
 from trine.telemetry.metrics import Metrics
 
@@ -30,11 +30,15 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """The innermost interceptor. `retry_after` in seconds stands in the refusals that bring no time of their own."""
+    """The innermost interceptor. `retry_after` in seconds stands in the refusals that bring no time of their own.
 
-    def __init__(self, metrics: Metrics, retry_after: float) -> None:
+    `patience` in seconds is how long a caller without a deadline may keep a stream waiting by not reading it, in all.
+    """
+
+    def __init__(self, metrics: Metrics, retry_after: float, patience: float) -> None:
         self._metrics = metrics
         self._retry_after = retry_after
+        self._patience = patience
         self._guarded: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -50,7 +54,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return known[1]
 
     def _guard(self, path: str, handler: Handler) -> Handler:
-        method = _Method.of(path, handler)
+        method = _Method.of(path, handler, self._patience)
 
         async def call(_: object, context: Context) -> Any:
             return await self._call(method, context)
@@ -116,9 +120,10 @@ class _Method:
     behavior: Callable[[Any, Context], Any]
     yields: bool
     """Whether the behavior is an async generator; a streaming one that is not writes to the context."""
+    patience: float
 
     @classmethod
-    def of(cls, path: str, handler: Handler) -> _Method:
+    def of(cls, path: str, handler: Handler, patience: float) -> _Method:
         _, service, name = path.split("/")
         kinds: dict[tuple[bool, bool], tuple[str, Any]] = {
             (False, False): ("unary", handler.unary_unary),
@@ -127,7 +132,8 @@ class _Method:
             (True, True): ("bidi_stream", handler.stream_stream),
         }
         type_, behavior = kinds[handler.request_streaming, handler.response_streaming]
-        return cls(service, name, type_, handler, behavior, inspect.isasyncgenfunction(behavior))
+        yields = inspect.isasyncgenfunction(behavior)
+        return cls(service, name, type_, handler, behavior, yields, patience)
 
     async def run(self, context: Context) -> Any:
         if not self.handler.request_streaming:
@@ -140,9 +146,23 @@ class _Method:
             return await self.behavior(request, context)
         # Closed here and now, not by the garbage collector: closing is what tells the engine that the caller has left.
         async with aclosing(self.behavior(request, context)) as responses:
-            async for response in responses:
-                await context.write(response)
+            await self._write(responses, context)
         return None
+
+    async def _write(self, responses: AsyncIterator[Any], context: Context) -> None:
+        """Flow control holds a write back while the caller reads nothing, and the call's permit with it.
+
+        gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience`.
+        """
+        clock, left = time.monotonic, self.patience if context.time_remaining() is None else None
+        async for response in responses:
+            began = clock()
+            try:
+                async with asyncio.timeout(left):
+                    await context.write(response)
+            except TimeoutError:
+                raise DeadlineExceeded("the answer was not read in time") from None
+            left = None if left is None else left - (clock() - began)
 
     async def _requests(self, context: Context) -> AsyncGenerator[Any]:
         while (raw := await context.read()) is not grpc.aio.EOF:

@@ -55,7 +55,7 @@ class GrpcServers:
         )
 
     def _server(self, service: str) -> grpc.aio.Server:
-        guard = Guard(self._metrics, self._settings.retry_after)
+        guard = Guard(self._metrics, self._settings.retry_after, self._settings.default_timeout)
         server = grpc.aio.server(interceptors=[guard], options=_options(self._settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:

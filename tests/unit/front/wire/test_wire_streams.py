@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import grpc
 import pytest
 
-from tests.unit.front.wire.rig import Rig, decode, refused
-from trine import errors
+from tests.unit.front.wire.rig import Rig, decode, refused, settings
+from trine import errors, frames
 from trine.v1 import inference_pb2
 
 SERVICE = {"grpc_service": "trine.v1.InferenceService"}
@@ -134,3 +135,24 @@ async def test_calls_are_counted_by_code(rig: Rig) -> None:
     assert rig.value("grpc_server_handling_seconds_count", **labels) == 4
     assert handled(rig, "Classify", "unary", "OK") == 3
     assert handled(rig, "Classify", "unary", "INVALID_ARGUMENT") == 1
+
+
+@pytest.mark.parametrize("options", [settings(default_timeout=0.3)])
+async def test_a_caller_that_reads_nothing_cannot_hold_a_stream_for_ever(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = asyncio.Event()
+
+    async def endless(*_: object, **__: object) -> AsyncGenerator[tuple[str, list[frames.Delta]]]:
+        try:
+            while True:
+                yield "known:1", [frames.Delta(1, 0, "x" * 100_000)]
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(rig.inference, "stream", endless)
+    call = rig.stub.StreamGenerate(request("a"))
+    await call.read()
+    async with asyncio.timeout(10):
+        await closed.wait()
+    assert (await refused(call)).code is grpc.StatusCode.DEADLINE_EXCEEDED
