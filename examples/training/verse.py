@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -77,9 +77,9 @@ def main() -> None:
             n_embd=192,
             n_layer=4,
             n_head=6,
-            resid_pdrop=0.05,
-            embd_pdrop=0.05,
-            attn_pdrop=0.05,
+            resid_pdrop=0.2,
+            embd_pdrop=0.2,
+            attn_pdrop=0.2,
             bos_token_id=end,
             eos_token_id=end,
         )
@@ -99,7 +99,7 @@ def main() -> None:
         loss_of,
         steps=options.steps,
         peak=2e-3,
-        decay=0.05,
+        decay=0.1,
         save=lambda: save_half(model, options.out),
     )
     save_half(model, options.out)
