@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     max_concurrent_streams: int = Field(256, ge=1, le=256)
     """Open calls of one connection; with more, one client's resets fail another's (docs/decisions/0003)."""
     default_timeout: float = Field(60.0, gt=0)
-    """Seconds that a call without a deadline of its own may take."""
+    """Seconds that a call without a deadline of its own may take, and that its stream may wait to be read."""
     retry_after: float = Field(0.5, gt=0)
     """Seconds in RetryInfo of a refusal."""
 

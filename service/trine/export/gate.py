@@ -37,6 +37,8 @@ class GateLimits:
     """max|a-b| / max|b| of the engine's self-test, at most."""
     new_tokens: int = 32
     """Tokens of each continuation."""
+    logit_tokens: int = 8
+    """So many of them have their logits compared too, alone and in company."""
 
 
 FP32 = GateLimits()

@@ -171,7 +171,7 @@ def _compare_generation(
     for start in range(0, len(shuffled), _GROUP):
         group = shuffled[start : start + _GROUP]
         expected = [_continue(reference, ids, runner, context, limits.new_tokens) for ids in group]
-        _compare_logits(walker, group, expected, compared)
+        _compare_logits(walker, group, expected, limits.logit_tokens, compared)
         _compare_tokens(walker, group, expected, limits, compared, manifest.generation.suppressed_ids)
         compared.texts += [_reads_alike(detokenizer, reference, answer.tokens) for answer in expected]
         told(min(1.0, (start + _GROUP) / len(shuffled)))
@@ -193,17 +193,22 @@ def _continue(
 
 
 def _compare_logits(
-    walker: Walker, group: Sequence[list[int]], expected: Sequence[Continuation], compared: _Compared
+    walker: Walker,
+    group: Sequence[list[int]],
+    expected: Sequence[Continuation],
+    steps: int,
+    compared: _Compared,
 ) -> None:
-    """Along the reference's own path: each alone, then all together."""
+    """Along the reference's own path, at most `steps` tokens far: each alone, then all together."""
+    paths = [answer.tokens[:steps] for answer in expected]
 
     def walks() -> list[Walk]:
-        pairs = zip(group, expected, strict=True)
-        return [walker.begin(ids, len(answer.tokens), answer.tokens) for ids, answer in pairs]
+        return [walker.begin(ids, len(path), path) for ids, path in zip(group, paths, strict=True)]
 
     alone = [walker.logits([walk], rows=1, size=_CHUNK)[0] for walk in walks()]
     company = walker.logits(walks(), rows=_GROUP, size=_CHUNK)
-    compared.alone += [gate.drift(ours, answer.logits) for ours, answer in zip(alone, expected, strict=True)]
+    pairs = zip(alone, expected, strict=True)
+    compared.alone += [gate.drift(ours, answer.logits[:steps]) for ours, answer in pairs]
     compared.company += [
         gate.drift(together, single) for together, single in zip(company, alone, strict=True)
     ]
@@ -217,9 +222,9 @@ def _compare_tokens(
     compared: _Compared,
     suppressed: Sequence[int],
 ) -> None:
-    """Three rows shared by all: sequences join while others go on, and rows are moved when one ends."""
+    """Five rows shared by all: sequences join while others go on, and rows are moved when one ends."""
     walks = [walker.begin(ids, len(answer.tokens)) for ids, answer in zip(group, expected, strict=True)]
-    for tokens, answer in zip(walker.greedy(walks, rows=3, size=_CHUNK), expected, strict=True):
+    for tokens, answer in zip(walker.greedy(walks, rows=5, size=_CHUNK), expected, strict=True):
         if tokens == answer.tokens:
             compared.equal.append(True)
         else:

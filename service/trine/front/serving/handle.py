@@ -113,8 +113,10 @@ class EngineHandle:
         try:
             await self._launch()
         except BaseException as error:
-            await self._end_process()
-            self._move(EngineState.UNLOADED, str(error) if isinstance(error, TrineError) else "")
+            try:
+                await self._end_process()
+            finally:
+                self._move(EngineState.UNLOADED, str(error) if isinstance(error, TrineError) else "")
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name=f"engine {self.record.reference}")
 

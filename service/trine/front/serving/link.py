@@ -23,6 +23,7 @@ from trine.errors import EngineLost, Overloaded, TrineError, from_reason
 logger = logging.getLogger(__name__)
 
 _ENDED = "the engine ended while it held the request"
+_NO_PROCESS = "the engine's process could not be started"
 _RESTART_SECONDS = 1.0
 """What a caller of a dead engine is told to wait; a restart takes about that long."""
 
@@ -204,7 +205,10 @@ def _spawn(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[byte
     """
     try:
         ours, theirs = socket.socketpair()
-        with theirs:
+    except OSError as error:
+        raise EngineLost(_NO_PROCESS) from error
+    with theirs:
+        try:
             # Blocks for about 2 ms (vfork); asyncio's own way would need a child watcher thread for each engine.
             process = subprocess.Popen(
                 [*command, "--fd", str(theirs.fileno())],
@@ -212,6 +216,7 @@ def _spawn(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[byte
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-    except OSError as error:
-        raise EngineLost("the engine's process could not be started") from error
+        except OSError as error:
+            ours.close()
+            raise EngineLost(_NO_PROCESS) from error
     return ours, process

@@ -68,6 +68,7 @@ class Publisher:
                                 yield step
                 assert record is not None
                 outcome = "existing" if existing else str(record.state)
+                self._pool.changed()  # a new name has a health too, also while nothing of it is loaded
                 if record.state is VersionState.READY and not hold:
                     yield Progress("publish", 0.5, f"loading {record.reference}")
                     await self._go_live(record)

@@ -8,7 +8,8 @@ from trine.front.serving.pool import Pool
 from trine.registry.references import LIVE
 from trine.registry.repository import Repository
 
-Callback = Callable[[str, bool], None]
+Callback = Callable[[str, bool | None], None]
+"""Name and whether it is served; None when there is no such name any more."""
 
 
 class Status:
@@ -36,11 +37,10 @@ class Status:
         """Compare with what was told before, and tell the changes."""
         self.serving = {name: self._is_serving(name) for name in self._repository.names()}
         now = {"": self.ready, **self.serving}
-        gone = {name: False for name in self._told if name not in now}
-        for name, serving in {**now, **gone}.items():
-            if self._told.get(name) != serving:
+        for name in {**self._told, **now}:
+            if self._told.get(name) != now.get(name):
                 for callback in self._callbacks:
-                    callback(name, serving)
+                    callback(name, now.get(name))
         self._told = now
 
     def subscribe(self, callback: Callback) -> None:

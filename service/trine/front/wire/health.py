@@ -28,8 +28,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # g
         self._ended = False
         self._changed = asyncio.Event()
 
-    def set(self, name: str, serving: bool) -> None:
-        self._serving[name] = serving
+    def set(self, name: str, serving: bool | None) -> None:
+        """None for a name that is gone: nothing is known of it any more."""
+        if serving is None:
+            self._serving.pop(name, None)
+        else:
+            self._serving[name] = serving
         self._wake()
 
     def enter_drain(self) -> None:

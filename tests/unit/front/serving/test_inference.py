@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -26,6 +27,7 @@ from trine.errors import (
     WrongTask,
 )
 from trine.front.serving.views import EngineState
+from trine.registry.records import Record
 from trine.sampling import Sampling
 
 MakeRoom = Callable[..., Room]
@@ -54,6 +56,10 @@ async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -
         async for _, deltas in steps:
             got += deltas
     return got
+
+
+def is_back(room: Room, record: Record, restarts: int) -> bool:
+    return room.pool.view(record).restarts == restarts and room.pool.is_live(record)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -241,9 +247,7 @@ async def test_it_keeps_dying_and_comes_back_each_time(make_room: MakeRoom) -> N
     for deaths in range(1, 4):
         with pytest.raises(EngineLost):
             await classify(room, "die")
-        await until(lambda: not room.pool.is_live(record) or room.pool.view(record).restarts > 0)
-        await until(lambda: room.pool.is_live(record))
-        assert room.pool.view(record).restarts == deaths
+        await until(partial(is_back, room, record, deaths))
     assert 'trine_engine_restarts_total{checkpoint="a",version="1"} 3.0' in room.page()
 
 
@@ -271,14 +275,16 @@ async def test_draining_refuses(make_room: MakeRoom) -> None:
 
 async def test_status_follows_the_engines(make_room: MakeRoom) -> None:
     room = make_room()
-    told: list[tuple[str, bool]] = []
+    told: list[tuple[str, bool | None]] = []
     record = room.publish("a")
     room.status.subscribe(lambda name, serving: told.append((name, serving)))
     assert told == [("", False)]
     await room.pool.load(record)
     room.status.set_ready(True)
     await room.pool.unload(record)
-    assert told[1:] == [("a", False), ("a", True), ("", True), ("a", False)]
+    room.repository.delete_checkpoint("a")
+    room.pool.forget(record)
+    assert told[1:] == [("a", False), ("a", True), ("", True), ("a", False), ("a", None)]
 
 
 async def test_what_gathers_for_a_slow_reader_leaves_as_one_delta(make_room: MakeRoom) -> None:

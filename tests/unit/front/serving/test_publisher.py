@@ -18,6 +18,7 @@ from trine.export import launcher
 from trine.export.plan import CheckpointInfo
 from trine.front.serving import publisher
 from trine.front.serving.publisher import Publisher
+from trine.front.serving.views import Progress
 from trine.registry.records import Record, VersionState
 from trine.registry.repository import Reservation
 
@@ -93,9 +94,20 @@ async def test_a_caller_who_leaves_before_leaves_nothing(
     SlowExport(monkeypatch)
     steps = publisher_of(room).register("a", str(tmp_path), task=None, precision=Precision.FP32, hold=True)
     async for step in steps:
-        if isinstance(step, publisher.Progress) and step.stage == "verify":
+        if isinstance(step, Progress) and step.stage == "verify":
             break
     await steps.aclose()
     with pytest.raises(CheckpointNotFound):
         room.repository.checkpoint("a")
     assert not (room.repository.root / "a").exists()
+
+
+async def test_a_held_version_has_a_health_at_once(
+    make_room: MakeRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = make_room(import_root=tmp_path)
+    SlowExport(monkeypatch).go.set()
+    told: list[tuple[str, bool | None]] = []
+    room.status.subscribe(lambda name, serving: told.append((name, serving)))
+    await register(room, str(tmp_path))
+    assert ("a", False) in told

@@ -161,17 +161,19 @@ class FakeStatus:
     def __init__(self) -> None:
         self.ready = False
         self.serving: dict[str, bool] = {}
-        self._callbacks: list[Callable[[str, bool], None]] = []
+        self._callbacks: list[Callable[[str, bool | None], None]] = []
 
-    def subscribe(self, callback: Callable[[str, bool], None]) -> None:
+    def subscribe(self, callback: Callable[[str, bool | None], None]) -> None:
         self._callbacks.append(callback)
         for name, serving in {"": self.ready, **self.serving}.items():
             callback(name, serving)
 
-    def tell(self, name: str, serving: bool) -> None:
-        if name:
-            self.serving[name] = serving
+    def tell(self, name: str, serving: bool | None) -> None:
+        if not name:
+            self.ready = bool(serving)
+        elif serving is None:
+            self.serving.pop(name, None)
         else:
-            self.ready = serving
+            self.serving[name] = serving
         for callback in self._callbacks:
             callback(name, serving)

@@ -46,6 +46,14 @@ async def test_health_of_an_unknown_name(rig: Rig) -> None:
     assert refusal.code is grpc.StatusCode.NOT_FOUND
 
 
+async def test_the_health_of_a_deleted_name_is_forgotten(rig: Rig) -> None:
+    rig.status.tell("known", False)
+    assert await check(rig.channel, "known") == NOT_SERVING
+    rig.status.tell("known", None)
+    call = health_pb2_grpc.HealthStub(rig.channel).Check(health_pb2.HealthCheckRequest(service="known"))
+    assert (await refused(call)).code is grpc.StatusCode.NOT_FOUND
+
+
 async def test_a_watch_tells_every_change_and_ends_with_the_server(rig: Rig) -> None:
     watch = health_pb2_grpc.HealthStub(rig.channel).Watch(health_pb2.HealthCheckRequest(service="known"))
     assert (await watch.read()).status == SERVICE_UNKNOWN
