@@ -53,11 +53,15 @@ class Pool:
         return handle.lease()
 
     async def load(self, record: Record) -> None:
-        """Start an engine unless there is one. Raises NotPossible, or what kept the engine from loading."""
+        """Start an engine unless a live one is there. Raises NotPossible, what kept the engine from loading, or NotLive while it
+        is being started again after a crash."""
         if record.state is not VersionState.READY:
             raise NotPossible(f"{record.reference} is {record.state}, not ready", field="checkpoint")
         async with self._lock(record):
-            if _key(record) in self._handles:
+            there = self._handles.get(_key(record))
+            if there is not None and there.state is not EngineState.LIVE:
+                raise NotLive(f"{record.reference} is {there.state}", retry_after=self._settings.retry_after)
+            if there is not None:
                 return
             folder = self._repository.artifact_folder(record)
             handle = EngineHandle(record, folder, self._settings, self._metrics, self.changed)

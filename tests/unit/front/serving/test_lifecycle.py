@@ -14,7 +14,7 @@ import pytest
 from tests.unit.front.serving.room import Room
 from tests.unit.front.serving.test_inference import classify, stream, until
 from trine.artifact import Task
-from trine.errors import EngineLost, TrineError
+from trine.errors import EngineLost, NotLive, TrineError
 from trine.front.serving.administration import Administration
 from trine.front.serving.publisher import Publisher
 from trine.front.serving.views import EngineState
@@ -143,3 +143,13 @@ async def test_nothing_is_remembered_of_what_was_deleted(make_room: MakeRoom) ->
     await administration.delete("a")
     assert 'checkpoint="a"' not in room.page()
     assert room.pool.view(record).reason == ""
+
+
+async def test_loading_what_restarts_does_not_say_that_it_is_live(make_room: MakeRoom) -> None:
+    room = make_room(engine_restart_pause=20.0)
+    record = await room.loaded("a")
+    os.kill(engine_of(room, record), signal.SIGKILL)
+    await until(lambda: room.pool.view(record).state is EngineState.RESTARTING)
+    with pytest.raises(NotLive) as caught:
+        await room.pool.load(record)
+    assert caught.value.retry_after
