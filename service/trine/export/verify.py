@@ -14,9 +14,7 @@ import numpy as np
 
 from trine.artifact import Artifact, Family
 from trine.engine.runtime import selftest
-from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.encoder import EncoderRunner
-from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
 from trine.export import gate, probes
@@ -24,15 +22,10 @@ from trine.export.checkpoint import Checkpoint
 from trine.export.gate import GateLimits, Report
 from trine.export.reference import Continuation, Logits, Reference
 from trine.export.tokenizer import SOURCE, TARGET
-from trine.export.walk import Runner, Walk, Walker
+from trine.export.walk import CHUNK, GROUP, Walk, Walker, cut
 
 Told = Callable[[float], None]
 """Is told how much is done, 0 to 1."""
-
-_GROUP = 8
-"""Sequences whose reference logits are held at once, and rows of the generation runners."""
-_CHUNK = 48
-"""Prompt tokens of one step here; the long probes take several."""
 
 
 def prove(
@@ -41,21 +34,21 @@ def prove(
     """Run every check. A check that fails ends nothing: the report has them all."""
     report = Report(limits)
     reference = Reference(checkpoint, artifact.manifest.generation)
-    sequences = _sequences(checkpoint, artifact, reference, report)
+    sequences = _sequences(checkpoint, artifact, reference, report, limits)
     if artifact.manifest.family is Family.ENCODER:
         runner = EncoderRunner(artifact, threads)
-        _compare_encoder(runner, reference, sequences, report, told)
+        _compare_encoder(runner, reference, sequences, report, limits, told)
         drift = selftest.drift(artifact, runner)
     else:
-        generator = _generation_runner(artifact, threads)
-        _compare_generation(generator, artifact, reference, sequences, report, told)
-        drift = selftest.drift(artifact, generator)
+        walker = Walker.of(artifact, threads)
+        _compare_generation(walker, artifact, reference, sequences, report, limits, told)
+        drift = selftest.drift(artifact, walker.runner)
     report.at_most("self_test", [drift], limits.self_test)
     return report
 
 
 def _sequences(
-    checkpoint: Checkpoint, artifact: Artifact, reference: Reference, report: Report
+    checkpoint: Checkpoint, artifact: Artifact, reference: Reference, report: Report, limits: GateLimits
 ) -> list[list[int]]:
     """The probes' token ids by the original tokenizer, cut to the context; checks the artifact's tokenizer on the way."""
     manifest = artifact.manifest
@@ -64,43 +57,40 @@ def _sequences(
     expected = reference.token_ids(texts)
     tokenizer = Tokenizer(artifact.path(SOURCE), manifest.vocab_size, manifest.unk_id)
     equal = [ours == theirs for ours, theirs in zip(tokenizer.encode(texts), expected, strict=True)]
-    report.share("token_ids", equal, report.limits.token_ids)
+    report.share("token_ids", equal, limits.token_ids)
     report.details["texts"] = len(texts)
     report.details["token_ids_differ"] = [index for index, same in enumerate(equal) if not same]
-    keep_end = (
-        manifest.family is not Family.DECODER
-    )  # the token that ends the input, as what is served has it
-    return [_cut(ids, context, keep_end=keep_end) for ids in expected if ids]
-
-
-def _cut(ids: list[int], length: int, *, keep_end: bool) -> list[int]:
-    if len(ids) <= length:
-        return ids
-    return [*ids[: length - 1], ids[-1]] if keep_end else ids[:length]
+    keep_end = manifest.family is not Family.DECODER
+    return [cut(ids, context, keep_end=keep_end) for ids in expected if ids]
 
 
 # --- encoder -----------------------------------------------------------------------------------------------------------------
 
 
 def _compare_encoder(
-    runner: EncoderRunner, reference: Reference, sequences: Sequence[list[int]], report: Report, told: Told
+    runner: EncoderRunner,
+    reference: Reference,
+    sequences: Sequence[list[int]],
+    report: Report,
+    limits: GateLimits,
+    told: Told,
 ) -> None:
     expected, alone = [], []
     for done, ids in enumerate(sequences):
         expected.append(reference.first_logits(ids))
         alone.append(runner.run([ids])[0])
         told(0.8 * done / len(sequences))
-    company = _in_company(runner, sequences)
+    company = in_company(runner, sequences)
     drifts = [gate.drift(a[None], b[None]) for a, b in zip(alone, expected, strict=True)]
-    report.at_most("logits", drifts, report.limits.logits)
+    report.at_most("logits", drifts, limits.logits)
     report.details["logits_by_text"] = drifts
     apart = [gate.drift(row[None], alone[index][None]) for index, row in company]
-    report.at_most("batch_logits", apart, report.limits.batch_logits)
+    report.at_most("batch_logits", apart, limits.batch_logits)
     labels = [int(a.argmax()) == int(b.argmax()) for a, b in zip(alone, expected, strict=True)]
-    report.share("labels", labels, report.limits.labels)
+    report.share("labels", labels, limits.labels)
 
 
-def _in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
+def in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
     """(index, logits) of each sequence in batches of several sizes and mixes: shuffled, by length, and all at once."""
     order = list(range(len(sequences)))
     shuffled = random.Random(0).sample(order, len(order))
@@ -125,34 +115,27 @@ class _Compared:
     texts: list[bool] = field(default_factory=list)
 
 
-def _generation_runner(artifact: Artifact, threads: int) -> Runner:
-    if artifact.manifest.family is Family.DECODER:
-        return DecoderRunner(artifact, threads, slots=_GROUP)
-    return Seq2SeqRunner(artifact, threads, slots=_GROUP)
-
-
 def _compare_generation(
-    runner: Runner,
+    walker: Walker,
     artifact: Artifact,
     reference: Reference,
     sequences: Sequence[list[int]],
     report: Report,
+    limits: GateLimits,
     told: Told,
 ) -> None:
-    manifest, limits = artifact.manifest, report.limits
+    manifest = artifact.manifest
     assert manifest.generation is not None
-    context = manifest.limits.max_input_tokens if runner.mixed else manifest.limits.max_output_tokens
-    walker = Walker(runner, manifest.generation, context)
     detokenizer = Detokenizer(artifact.path(TARGET if TARGET in manifest.files else SOURCE))
     shuffled = random.Random(0).sample(list(sequences), len(sequences))
     compared = _Compared()
-    for start in range(0, len(shuffled), _GROUP):
-        group = shuffled[start : start + _GROUP]
-        expected = [_continue(reference, ids, runner, context, limits.new_tokens) for ids in group]
+    for start in range(0, len(shuffled), GROUP):
+        group = shuffled[start : start + GROUP]
+        expected = [_continue(reference, ids, walker, limits.new_tokens) for ids in group]
         _compare_logits(walker, group, expected, compared)
         _compare_tokens(walker, group, expected, limits, compared, manifest.generation.suppressed_ids)
         compared.texts += [_reads_alike(detokenizer, reference, answer.tokens) for answer in expected]
-        told(min(1.0, (start + _GROUP) / len(shuffled)))
+        told(min(1.0, (start + GROUP) / len(shuffled)))
     report.at_most("logits", compared.alone, limits.logits)
     report.details["logits_by_text"] = compared.alone
     report.at_most("batch_logits", compared.company, limits.batch_logits)
@@ -161,13 +144,11 @@ def _compare_generation(
     report.share("texts", compared.texts, limits.texts)
 
 
-def _continue(
-    reference: Reference, ids: list[int], runner: Runner, context: int, new_tokens: int
-) -> Continuation:
-    room = context - (len(ids) if runner.mixed else 1)
+def _continue(reference: Reference, ids: list[int], walker: Walker, new_tokens: int) -> Continuation:
+    room = walker.room(ids)
     # after a full context there is still one token to choose, which nothing will read
     steps = max(1, min(room, new_tokens))
-    return reference.greedy(ids, steps, to_the_end=not runner.mixed and steps == room)
+    return reference.greedy(ids, steps, to_the_end=not walker.runner.mixed and steps == room)
 
 
 def _compare_logits(
@@ -179,8 +160,8 @@ def _compare_logits(
         pairs = zip(group, expected, strict=True)
         return [walker.begin(ids, len(answer.tokens), answer.tokens) for ids, answer in pairs]
 
-    alone = [walker.logits([walk], rows=1, size=_CHUNK)[0] for walk in walks()]
-    company = walker.logits(walks(), rows=_GROUP, size=_CHUNK)
+    alone = [walker.logits([walk], rows=1, size=CHUNK)[0] for walk in walks()]
+    company = walker.logits(walks(), rows=GROUP, size=CHUNK)
     compared.alone += [gate.drift(ours, answer.logits) for ours, answer in zip(alone, expected, strict=True)]
     compared.company += [
         gate.drift(together, single) for together, single in zip(company, alone, strict=True)
@@ -197,7 +178,7 @@ def _compare_tokens(
 ) -> None:
     """Three rows shared by all: sequences join while others go on, and rows are moved when one ends."""
     walks = [walker.begin(ids, len(answer.tokens)) for ids, answer in zip(group, expected, strict=True)]
-    for tokens, answer in zip(walker.greedy(walks, rows=3, size=_CHUNK), expected, strict=True):
+    for tokens, answer in zip(walker.greedy(walks, rows=3, size=CHUNK), expected, strict=True):
         if tokens == answer.tokens:
             compared.equal.append(True)
         else:

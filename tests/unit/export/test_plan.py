@@ -101,10 +101,10 @@ def test_a_config_without_one_architecture_is_refused(folder: Path, names: Any) 
 
 
 def test_an_architecture_outside_the_table_is_refused_with_those_inside(folder: Path) -> None:
-    configure(folder, architectures=["LlamaForCausalLM"])
+    configure(folder, architectures=["GPTJForCausalLM"])
     with pytest.raises(UnsupportedArchitecture) as refusal:
         inspect(folder, None)
-    assert "LlamaForCausalLM" in refusal.value.message
+    assert "GPTJForCausalLM" in refusal.value.message
     for name in ARCHITECTURES:
         assert name in refusal.value.message
 
@@ -175,7 +175,9 @@ def test_an_index_that_leads_out_of_the_folder_is_refused(folder: Path, shard: A
 
 
 def test_a_plan_survives_its_way_to_the_child(tmp_path: Path) -> None:
-    sent = ExportPlan(tmp_path / "a b", tmp_path / "é", Task.GENERATION, Precision.FP32, digest="d", threads=2)
+    sent = ExportPlan(
+        tmp_path / "a b", tmp_path / "é", Task.GENERATION, Precision.FP32, digest="d", threads=2
+    )
     assert ExportPlan.from_json(sent.to_json()) == sent
     assert "\n" not in sent.to_json()
     unset = ExportPlan(tmp_path, tmp_path)

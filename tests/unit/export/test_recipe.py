@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.unit.export import tiny
 from tests.unit.export.conftest import Exported
-from trine.artifact import REPORT, CacheLayout, Family, Generation, Limits
+from trine.artifact import REPORT, CacheLayout, Family, Generation, Limits, Precision
 from trine.errors import CheckpointRefused, NotACheckpoint, UnsupportedArchitecture
 from trine.export import checkpoint, manifest
 from trine.export.plan import inspect
@@ -92,9 +92,7 @@ def test_the_manifest_of_a_translator(marian: Exported) -> None:
     pad = found.vocab_size - 1
     assert found.limits == Limits(max_input_tokens=24, max_output_tokens=24)
     assert found.cross == found.cache == CacheLayout(layers=2, kv_heads=4, head_dim=8)
-    assert found.generation == Generation(
-        eos_ids=(0,), start_id=pad, forced_last_id=0, suppressed_ids=(pad,)
-    )
+    assert found.generation == Generation(eos_ids=(0,), start_id=pad, forced_last_id=0, suppressed_ids=(pad,))
     assert found.unk_id == 1
     assert {"tokenizer.json", "target_tokenizer.json"} <= set(found.files)
 
@@ -144,8 +142,8 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = tiny.gpt2(tmp_path / "gpt2")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    with pytest.raises(CheckpointRefused):
-        load(folder)
+        with pytest.raises(CheckpointRefused):
+            load(folder)
 
 
 def test_head_sizes_that_the_operator_lacks_are_refused(tmp_path: Path) -> None:
@@ -160,8 +158,8 @@ def test_a_single_label_is_refused(tmp_path: Path) -> None:
         manifest.describe(loaded, inspect_precision())
 
 
-def inspect_precision() -> manifest.Precision:
-    return manifest.Precision.FP32
+def inspect_precision() -> Precision:
+    return Precision.FP32
 
 
 def test_settings_that_requests_cannot_have_are_named(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from trine.errors import (
     WrongTask,
 )
 from trine.front.serving.views import EngineState
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 
 MakeRoom = Callable[..., Room]
 
@@ -46,6 +46,8 @@ async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -
         task=Task.GENERATION,
         sampling=Sampling(),
         max_new_tokens=None,
+        stopping=Stopping(),
+        logprobs=None,
         priority=2,
         caller="me",
         timeout=timeout,
@@ -241,7 +243,7 @@ async def test_it_keeps_dying_and_comes_back_each_time(make_room: MakeRoom) -> N
     for deaths in range(1, 4):
         with pytest.raises(EngineLost):
             await classify(room, "die")
-        await until(lambda: not room.pool.is_live(record) or room.pool.view(record).restarts > 0)
+        await until(lambda n=deaths: room.pool.view(record).restarts == n)  # type: ignore[misc]
         await until(lambda: room.pool.is_live(record))
         assert room.pool.view(record).restarts == deaths
     assert 'trine_engine_restarts_total{checkpoint="a",version="1"} 3.0' in room.page()
