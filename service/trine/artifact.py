@@ -40,7 +40,21 @@ class Task(enum.StrEnum):
 
 
 class Precision(enum.StrEnum):
+    """Numbers in which a graph multiplies with its large weights; everything else is float32."""
+
     FP32 = "fp32"
+    INT8 = "int8"
+
+
+class WeightForm(enum.StrEnum):
+    """How int8 weights are stored; which one is exact and fast depends on the CPU (export.quantize)."""
+
+    S8 = "s8"
+    """Signed. x86 without VNNI saturates on it."""
+    U8 = "u8"
+    """Unsigned around 128: exact everywhere, slower with VNNI."""
+    S7 = "s7"
+    """Signed, 7 bits used: cannot saturate."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +116,8 @@ class Parity(_Part, frozen=True):
 
     passed: bool
     checks: tuple[ParityCheck, ...]
+    overridden: bool = False
+    """It failed, and was published all the same, because the registration asked for that."""
 
 
 class FileRecord(_Part, frozen=True):
@@ -130,6 +146,10 @@ class Manifest(_Part, frozen=True):
     """Classification: scores by sigmoid instead of softmax."""
     position_offset: int = 0
     """What is added to token positions before they enter the graph (RoBERTa counts from padding id + 1)."""
+    weight_form: WeightForm | None = None
+    """int8 only."""
+    precision_reason: str = ""
+    """Why the artifact is float32 although int8 was tried: the gate's figures."""
     unk_id: int | None = None
     """What a tokenizer's id at or beyond vocab_size is read as (pieces of Marian's source.spm that vocab.json lacks)."""
     cache: CacheLayout | None = None

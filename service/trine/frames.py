@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 
 MAX_FRAME = 64 << 20
 _HEAD = struct.Struct("<I")
@@ -51,6 +51,9 @@ class Generate(Submit, tag=1, frozen=True):
     sampling: Sampling
     max_new_tokens: int | None
     stream: bool
+    stopping: Stopping = Stopping()
+    logprobs: int | None = None
+    """Alternatives to tell with each token's log-probability; None: no log-probabilities."""
 
 
 class Cancel(Frame, tag=2, frozen=True):
@@ -102,12 +105,33 @@ class Classified(Frame, frozen=True):
     usage: Usage
 
 
+class Alternative(Frame, frozen=True):
+    """A token that could have been written. `logprob` is a natural logarithm; `text` is what the token adds after other text."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+class TokenLogprob(Frame, frozen=True):
+    """A token that was written, by the checkpoint's own distribution; the alternatives best first."""
+
+    token_id: int
+    text: str
+    logprob: float
+    alternatives: list[Alternative] = []
+
+
 class Generated(Frame, frozen=True):
-    """One input's text. `finish` is "stop" or "length"."""
+    """One input's text. `finish` is "stop", "length" or "stop_sequence"."""
 
     text: str
     finish: str
     usage: Usage
+    matched: str | int | None = None
+    """The stop string, or the stop token id, that ended the text."""
+    logprobs: list[TokenLogprob] = []
+    """One for each written token, where they were asked for."""
 
 
 class Answer(Frame, tag=2, frozen=True):
@@ -119,7 +143,7 @@ class Answer(Frame, tag=2, frozen=True):
 
 
 class Delta(Frame, frozen=True):
-    """New text of one input of a streamed request; `finish` and `usage` only in the input's last delta."""
+    """New text of one input of a streamed request; `finish`, `usage` and `matched` only in the input's last delta."""
 
     id: int
     input_index: int
@@ -128,6 +152,9 @@ class Delta(Frame, frozen=True):
     usage: Usage | None = None
     last: bool = False
     """Whether this closes the id: every input is finished."""
+    matched: str | int | None = None
+    logprobs: list[TokenLogprob] = []
+    """The tokens written since the input's last delta, where they were asked for."""
 
     def followed_by(self, newer: Delta) -> Delta:
         """Both as one; of the same input."""

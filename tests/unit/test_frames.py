@@ -11,13 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine import frames
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 
 USAGE = frames.Usage(3, 2, 1)
+LOGPROBS = [frames.TokenLogprob(3, " x", -0.5, [frames.Alternative(3, " x", -0.5)])]
 TO_ENGINE: list[Any] = [
     frames.Classify(1, ["a", "ü\x00\U0001f600", ""], 12.5, 2, "ipv4:127.0.0.1", 3),
     frames.Generate(2**40, ["b"], 0.0, 3, "", Sampling(0.5, 0.9, 7, 2**64 - 1), 9, True),
     frames.Generate(3, [], 1e9, 1, "x", Sampling(), None, False),
+    frames.Generate(
+        4,
+        ["c"],
+        0.0,
+        2,
+        "",
+        Sampling(min_p=0.5, logit_bias={0: -1.5}),
+        5,
+        True,
+        Stopping(1, ("\n",), (7,)),
+        20,
+    ),
     frames.Cancel(2**40),
     frames.Ping(5),
     frames.Stop(),
@@ -27,6 +40,14 @@ TO_FRONT: list[Any] = [
     frames.LoadFailed("ARTIFACT_CORRUPT", "a file differs"),
     frames.Answer(1, classified=[frames.Classified([("good", 0.75), ("bad", 0.25)], USAGE)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE)]),
+    frames.Answer(
+        2,
+        generated=[
+            frames.Generated("", "stop_sequence", USAGE, 0),
+            frames.Generated("text", "stop_sequence", USAGE, "\n", LOGPROBS),
+        ],
+    ),
+    frames.Step([frames.Delta(3, 0, "x", "stop_sequence", USAGE, True, "x", LOGPROBS)]),
     frames.Step([frames.Delta(3, 1, "x"), frames.Delta(3, 0, "", "length", USAGE, True)]),
     frames.Failed(4, "INVALID_INPUT", "too long", "inputs[1].text", 0.5),
     frames.Gone(5),

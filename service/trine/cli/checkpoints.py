@@ -23,7 +23,12 @@ def register(
     task: Annotated[
         str, typer.Option(help="classification, generation or translation.", show_default="from the config")
     ] = "",
-    precision: Annotated[str, typer.Option(help="fp32.", show_default="the server's choice")] = "",
+    precision: Annotated[
+        str, typer.Option(help="fp32, int8, or auto: int8 where the gate passes, else fp32.")
+    ] = "auto",
+    gate: Annotated[
+        str, typer.Option(help="enforce, or report: publish whatever the gate says, marked as overridden.")
+    ] = "enforce",
     hold: Annotated[
         bool, typer.Option("--hold", help="Leave the name on the version that it means now.")
     ] = False,
@@ -34,7 +39,9 @@ def register(
     last: Progress | None = None
     with (
         connect(admin_target=admin_target) as client,
-        client.register(name, os.path.abspath(path), task=task, precision=precision, hold=hold) as steps,
+        client.register(
+            name, os.path.abspath(path), task=task, precision=precision, gate=gate, hold=hold
+        ) as steps,
         render.RegistrationProgress() as shown,
     ):
         for last in steps:

@@ -133,7 +133,7 @@ def _facts(version: VersionInfo) -> list[tuple[str, str]]:
         ("state", version.state),
         ("engine", f"{version.engine_state}{load}{restarts}"),
         ("reason", version.reason),
-        ("precision", version.precision),
+        ("precision", _precision(version)),
         ("labels", ", ".join(version.labels)),
         ("tokens", _limits(version)),
         ("parameters", f"{version.parameters:,}"),
@@ -142,6 +142,13 @@ def _facts(version: VersionInfo) -> list[tuple[str, str]]:
         ("registered", version.create_time.isoformat(" ", "seconds") if version.create_time else ""),
         ("parity", _verdict(version.parity)),
     ]
+
+
+def _precision(version: VersionInfo) -> str:
+    form = f", weights {version.weight_form}" if version.weight_form else ""
+    return f"{version.precision}{form}" + (
+        f" ({version.precision_reason})" if version.precision_reason else ""
+    )
 
 
 def _limits(version: VersionInfo) -> str:
@@ -166,7 +173,9 @@ def _parity_table(parity: Parity) -> Table:
 
 
 def _verdict(parity: Parity | None) -> str:
-    return "" if parity is None else "passed" if parity.passed else "failed"
+    if parity is None:
+        return ""
+    return "passed" if parity.passed else "failed, overridden" if parity.overridden else "failed"
 
 
 def _size(count: int) -> str:

@@ -9,10 +9,20 @@ Runs in the caller's process and needs nothing but gRPC: no numpy, no ONNX Runti
 from trine.client.aio import AsyncClient
 from trine.client.blocking import Client
 from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
-from trine.client.inference import Classification, Delta, Generation, Label, Translation, Usage
+from trine.client.inference import (
+    Alternative,
+    Classification,
+    Delta,
+    Generation,
+    Label,
+    TokenLogprob,
+    Translation,
+    Usage,
+)
 from trine.client.streams import AsyncStream, Stream
 
 __all__ = [
+    "Alternative",
     "AsyncClient",
     "AsyncStream",
     "CheckpointInfo",
@@ -25,6 +35,7 @@ __all__ = [
     "ParityCheck",
     "Progress",
     "Stream",
+    "TokenLogprob",
     "Translation",
     "Usage",
     "VersionInfo",

@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trine.client import channel, checkpoints, inference
 from trine.client.checkpoints import CheckpointInfo, Progress, VersionInfo
 from trine.client.failures import failure
-from trine.client.inference import Classification, Delta, Generation, GenerationOptions, Texts, Translation
+from trine.client.inference import Classification, Delta, Generation, Texts, Translation
+from trine.client.options import GenerationOptions, Priority
 from trine.client.streams import AsyncStream
 from trine.v1 import checkpoint_pb2 as admin_pb
 from trine.v1.checkpoint_pb2_grpc import CheckpointServiceStub
@@ -71,7 +72,7 @@ class AsyncClient:
         texts: str,
         *,
         top_k: int = ...,
-        priority: inference.Priority = ...,
+        priority: Priority = ...,
         timeout: float | None = ...,
     ) -> Classification: ...
     @overload
@@ -81,7 +82,7 @@ class AsyncClient:
         texts: Texts,
         *,
         top_k: int = ...,
-        priority: inference.Priority = ...,
+        priority: Priority = ...,
         timeout: float | None = ...,
     ) -> builtins.list[Classification]: ...
     async def classify(
@@ -90,7 +91,7 @@ class AsyncClient:
         texts: str | Texts,
         *,
         top_k: int = 0,
-        priority: inference.Priority = "normal",
+        priority: Priority = "normal",
         timeout: float | None = None,
     ) -> Classification | builtins.list[Classification]:
         """Score each text against the checkpoint's labels; `top_k` 0 returns all labels."""
@@ -198,14 +199,16 @@ class AsyncClient:
         *,
         task: str = "",
         precision: str = "",
+        gate: str = "",
         hold: bool = False,
         timeout: float | None = None,
     ) -> AsyncStream[Progress]:
         """Export, prove and publish the checkpoint folder `path`, absolute and in the server's own file system.
 
-        The last step has the version. `hold` keeps the name on the version that it means now. Leaving early cancels it.
+        The last step has the version. `precision` is fp32, int8 or auto (int8 where the gate passes, else fp32); with `gate` "report"
+        the version is published whatever the gate says, and says so. `hold` keeps the name on the version that it means now. Leaving early cancels it.
         """
-        request = checkpoints.register_request(name, path, task, precision, hold)
+        request = checkpoints.register_request(name, path, task, precision, gate, hold)
         call = self._checkpoints.RegisterCheckpoint(request, timeout=timeout)
         return AsyncStream(call, checkpoints.progress, self._admin_target)
 

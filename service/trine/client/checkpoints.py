@@ -37,6 +37,8 @@ class Parity:
 
     passed: bool
     checks: tuple[ParityCheck, ...]
+    overridden: bool = False
+    """Whether it failed and the version was published all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class VersionInfo:
     family: str
     task: str
     precision: str
+    """fp32, int8; unspecified while the export decides."""
+    precision_reason: str
+    """Why this precision and not int8, where int8 was tried and refused."""
+    weight_form: str
+    """How int8 weights are stored: s8, u8, s7; empty for fp32."""
     labels: tuple[str, ...]
     max_input_tokens: int
     max_output_tokens: int
@@ -96,14 +103,18 @@ class Progress:
 
 
 def register_request(
-    name: str, path: str | os.PathLike[str], task: str, precision: str, hold: bool
+    name: str, path: str | os.PathLike[str], task: str, precision: str, gate: str, hold: bool
 ) -> pb.RegisterCheckpointRequest:
-    """Raises InvalidInput for a task or precision that this client does not know."""
+    """Raises InvalidInput for a task, precision or gate that this client does not know.
+
+    The precision "auto" is the server's choice, as the empty word is.
+    """
     return pb.RegisterCheckpointRequest(
         name=name,
         path=os.fspath(path),
         task=_value(pb.Task, "task", task),
-        precision=_value(pb.Precision, "precision", precision),
+        precision=_value(pb.Precision, "precision", "" if precision == "auto" else precision),
+        gate=_value(pb.Gate, "gate", gate),
         hold=hold,
     )
 
@@ -133,6 +144,8 @@ def version(message: pb.Version) -> VersionInfo:
         family=_word(pb.Family, "FAMILY", message.family),
         task=_word(pb.Task, "TASK", message.task),
         precision=_word(pb.Precision, "PRECISION", message.precision),
+        precision_reason=message.precision_reason,
+        weight_form=message.weight_form,
         labels=tuple(message.labels),
         max_input_tokens=message.max_input_tokens,
         max_output_tokens=message.max_output_tokens,
@@ -153,7 +166,7 @@ def _parity(message: pb.ParityReport) -> Parity:
         ParityCheck(check.name, check.value, check.limit, check.at_least, check.passed, check.count)
         for check in message.checks
     )
-    return Parity(message.passed, tuple(checks))
+    return Parity(message.passed, tuple(checks), message.overridden)
 
 
 # The generated enum wrappers share no public base class, hence Any.

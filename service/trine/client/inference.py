@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, TypeVar, overload
+from typing import TypeVar, overload
 
+from trine.client.options import GenerationOptions, priority_of, unsigned, with_options
 from trine.errors import Bug, InvalidInput
 from trine.v1 import inference_pb2 as pb
 
 Texts = list[str] | tuple[str, ...]
 """A batch: the answers come as a list in the same order."""
 
-Priority = Literal["low", "normal", "high"]
-
-_PRIORITIES: dict[str, pb.Priority.ValueType] = {
-    "low": pb.PRIORITY_LOW,
-    "normal": pb.PRIORITY_NORMAL,
-    "high": pb.PRIORITY_HIGH,
+_FINISH_REASONS = {
+    pb.FINISH_REASON_STOP: "stop",
+    pb.FINISH_REASON_LENGTH: "length",
+    pb.FINISH_REASON_STOP_SEQUENCE: "stop_sequence",
 }
-_FINISH_REASONS = {pb.FINISH_REASON_STOP: "stop", pb.FINISH_REASON_LENGTH: "length"}
-_UNSIGNED_BITS = {"max_new_tokens": 32, "top_k": 32, "seed": 64}
 _Answer = TypeVar("_Answer")
-
-
-class GenerationOptions(TypedDict, total=False):
-    """Keywords of generate, translate and their streams; what is left out, the server decides."""
-
-    max_new_tokens: int | None
-    """At least 1. Default: what fits, at most 256."""
-    temperature: float | None
-    """0 to 10. Default 0: greedy."""
-    top_p: float | None
-    """Above 0, at most 1. Default 1: all tokens."""
-    top_k: int | None
-    """Default 0: all tokens."""
-    seed: int | None
-    """The same seed gives the same text. Default: the server's own choice."""
-    priority: Priority
-    """Place in the queue. Default "normal"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +47,51 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could have been written."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token that was written, with its log-probability before penalties, temperature and filters."""
+
+    token_id: int
+    text: str
+    """What the token adds after other text; U+FFFD for a part of a character."""
+    logprob: float
+    """Natural logarithm."""
+    alternatives: tuple[Alternative, ...]
+    """The most probable tokens in its place, best first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     text: str
     """The new text, without the prompt."""
     finish_reason: str
-    """ "stop": the checkpoint ended the text; "length": the limit did."""
+    """ "stop": the checkpoint ended the text; "length": the limit did; "stop_sequence": a stop string or stop token id did."""
     usage: Usage
     checkpoint: str
+    matched_stop: str | int | None = None
+    """The stop string or stop token id that ended the text."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One for each written token, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
+    """As Generation."""
+
     text: str
     finish_reason: str
     usage: Usage
     checkpoint: str
+    matched_stop: str | int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,9 @@ class Delta:
     usage: Usage | None
     """None until the input's last delta."""
     checkpoint: str
+    matched_stop: str | int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """The tokens written since the input's last delta, where they were asked for."""
 
 
 def classify_request(checkpoint: str, texts: str | Texts, top_k: int, priority: str) -> pb.ClassifyRequest:
@@ -102,15 +115,15 @@ def classify_request(checkpoint: str, texts: str | Texts, top_k: int, priority: 
     return pb.ClassifyRequest(
         checkpoint=checkpoint,
         inputs=[pb.ClassifyInput(text=text) for text in _sendable(texts)],
-        priority=_priority(priority),
-        top_k=_unsigned("top_k", top_k, "top_k"),
+        priority=priority_of(priority),
+        top_k=unsigned(top_k, "top_k"),
     )
 
 
 def generate_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.GenerateRequest:
     """Raises InvalidInput, and TypeError for an option that does not exist."""
     inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
-    return _with_options(pb.GenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    return with_options(pb.GenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
 def stream_generate_request(
@@ -118,13 +131,13 @@ def stream_generate_request(
 ) -> pb.StreamGenerateRequest:
     """Raises as generate_request does."""
     inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
-    return _with_options(pb.StreamGenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    return with_options(pb.StreamGenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
 def translate_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.TranslateRequest:
     """Raises as generate_request does."""
     inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    return _with_options(pb.TranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    return with_options(pb.TranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
 def stream_translate_request(
@@ -132,7 +145,7 @@ def stream_translate_request(
 ) -> pb.StreamTranslateRequest:
     """Raises as generate_request does."""
     inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    return _with_options(pb.StreamTranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    return with_options(pb.StreamTranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
 def classifications(response: pb.ClassifyResponse) -> list[Classification]:
@@ -148,14 +161,28 @@ def classifications(response: pb.ClassifyResponse) -> list[Classification]:
 
 def generations(response: pb.GenerateResponse) -> list[Generation]:
     return [
-        Generation(result.text, _finish(result.finish_reason), _usage(result.usage), response.checkpoint)
+        Generation(
+            result.text,
+            _finish(result.finish_reason),
+            _usage(result.usage),
+            response.checkpoint,
+            _matched_stop(result),
+            _logprobs(result),
+        )
         for result in response.results
     ]
 
 
 def translations(response: pb.TranslateResponse) -> list[Translation]:
     return [
-        Translation(result.text, _finish(result.finish_reason), _usage(result.usage), response.checkpoint)
+        Translation(
+            result.text,
+            _finish(result.finish_reason),
+            _usage(result.usage),
+            response.checkpoint,
+            _matched_stop(result),
+            _logprobs(result),
+        )
         for result in response.results
     ]
 
@@ -168,6 +195,8 @@ def delta(response: pb.StreamGenerateResponse | pb.StreamTranslateResponse) -> D
         _finish(response.finish_reason) if last else None,
         _usage(response.usage) if last else None,
         response.checkpoint,
+        _matched_stop(response),
+        _logprobs(response),
     )
 
 
@@ -183,33 +212,6 @@ def shaped(texts: str | Texts, answers: list[_Answer]) -> _Answer | list[_Answer
     return answers[0] if isinstance(texts, str) else answers
 
 
-_GenerationRequest = TypeVar(
-    "_GenerationRequest",
-    pb.GenerateRequest,
-    pb.StreamGenerateRequest,
-    pb.TranslateRequest,
-    pb.StreamTranslateRequest,
-)
-
-
-def _with_options(request: _GenerationRequest, options: GenerationOptions) -> _GenerationRequest:
-    """Set what was given; what is None stays unset, which is not the same as 0."""
-    unknown = options.keys() - GenerationOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
-    request.priority = _priority(options.get("priority", "normal"))
-    if (most := options.get("max_new_tokens")) is not None:
-        request.max_new_tokens = _unsigned("max_new_tokens", most, "max_new_tokens")
-    values: Mapping[str, object] = options
-    for name in ("temperature", "top_p", "top_k", "seed"):
-        value = values.get(name)
-        if isinstance(value, int) and name in _UNSIGNED_BITS:
-            value = _unsigned(name, value, f"sampling.{name}")
-        if value is not None:
-            setattr(request.sampling, name, value)
-    return request
-
-
 def _sendable(texts: str | Texts) -> Iterable[str]:
     """The inputs. Raises InvalidInput for one that UTF-8 cannot carry (a lone surrogate), naming its place."""
     inputs: Sequence[str] = [texts] if isinstance(texts, str) else texts
@@ -221,22 +223,33 @@ def _sendable(texts: str | Texts) -> Iterable[str]:
     return inputs
 
 
-def _priority(priority: str) -> pb.Priority.ValueType:
-    if priority not in _PRIORITIES:
-        raise InvalidInput("priority must be low, normal or high", field="priority")
-    return _PRIORITIES[priority]
-
-
-def _unsigned(name: str, value: int, field: str) -> int:
-    bits = _UNSIGNED_BITS[name]
-    if not 0 <= value < 1 << bits:
-        raise InvalidInput(f"{name} must be at least 0 and below 2^{bits}", field=field)
-    return value
-
-
 def _finish(reason: pb.FinishReason.ValueType) -> str:
     return _FINISH_REASONS.get(reason, "unknown")
 
 
 def _usage(usage: pb.Usage) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens, usage.cut_tokens)
+
+
+_Written = pb.Generation | pb.Translation | pb.StreamGenerateResponse | pb.StreamTranslateResponse
+
+
+def _matched_stop(part: _Written) -> str | int | None:
+    match part.WhichOneof("matched_stop"):
+        case "stop_string":
+            return part.stop_string
+        case "stop_token_id":
+            return part.stop_token_id
+    return None
+
+
+def _logprobs(part: _Written) -> tuple[TokenLogprob, ...]:
+    return tuple(
+        TokenLogprob(
+            entry.token_id,
+            entry.text,
+            entry.logprob,
+            tuple(Alternative(other.token_id, other.text, other.logprob) for other in entry.alternatives),
+        )
+        for entry in part.logprobs
+    )

@@ -14,18 +14,18 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from trine.export import group_query_attention
+from trine.export.group_query_attention import KeyValue, Scores
+
 NAME = "trine_packed"
 """Not known to transformers' mask registry, so that transformers builds no mask: the operator takes lengths instead."""
-
-KeyValue = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Attention(ABC):
     """What attention means in the graph that is being traced."""
 
     @abstractmethod
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
         """[1, H, T, D] three times to [1, T, H, D]. `module` is the attention layer that calls."""
 
 
@@ -66,15 +66,15 @@ class BidirectionalAttention(Attention):
     total: Tensor
     """int32 []: S."""
 
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
         to_rows = self.packing.to_rows
-        (rows,) = _group_query_attention(
+        (rows,) = group_query_attention.emit(
             to_rows(query),
             to_rows(key),
             to_rows(value),
+            scores,
             heads=query.shape[1],
             kv_heads=key.shape[1],
-            scale=scale,
             causal=False,
             seqlens=self.packing.lens - 1,
             total=self.total,
@@ -92,23 +92,26 @@ class CachedAttention(Attention):
     total: Tensor
     """int32 []: at least the largest of those lengths, and at least S."""
     past: list[KeyValue]
-    """For each layer float32 [B, kv_heads, capacity, D] twice."""
+    """For each layer."""
+    rotary: tuple[Tensor, Tensor] | None = None
+    """The tables that the operator turns queries and keys by; None: they come turned, or positions enter elsewhere."""
     present: list[Tensor] = field(default_factory=list)
     """Collected while tracing: what the operator writes, keys and values of each layer in turn."""
 
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
         to_rows = self.packing.to_rows
-        rows, *written = _group_query_attention(
+        rows, *written = group_query_attention.emit(
             to_rows(query),
             to_rows(key),
             to_rows(value),
+            scores,
             heads=query.shape[1],
             kv_heads=key.shape[1],
-            scale=scale,
             causal=True,
             seqlens=self.seqlens,
             total=self.total,
             past=self.past[module.layer_idx],
+            rotary=self.rotary,
             query_seqlens=self.packing.lens,
         )
         self.present.extend(written)
@@ -124,9 +127,9 @@ class SourceAttention(Attention):
     projected: list[Tensor] = field(default_factory=list)
     """Collected while tracing: [H, T, D], keys and values of each decoder layer in turn."""
 
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
         if not module.is_decoder:
-            return self.encoder.attend(module, query, key, value, scale)
+            return self.encoder.attend(module, query, key, value, scores)
         if not module.is_causal:
             self.projected.extend((key[0], value[0]))
         return query.transpose(1, 2)
@@ -144,18 +147,19 @@ class TargetAttention(Attention):
     source_total: Tensor
     """int32 []: the largest of the sources' lengths."""
 
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
         if module.is_causal:
-            return self.decoder.attend(module, query, key, value, scale)
+            return self.decoder.attend(module, query, key, value, scores)
         rows = self.decoder.packing.to_rows(query)
         nothing_new = rows[:, :0]
-        (rows,) = _group_query_attention(
+        scores = replace(scores, bias=None)  # T5 passes zeros here: cross-attention has no relative positions
+        (rows,) = group_query_attention.emit(
             rows,
             nothing_new,
             nothing_new,
+            scores,
             heads=query.shape[1],
             kv_heads=query.shape[1],
-            scale=scale,
             causal=False,
             seqlens=self.source_seqlens,
             total=self.source_total,
@@ -194,44 +198,13 @@ def attend(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: [1, H, T, D] three times to ([1, T, H, D], no weights)."""
     scale = options.get("scaling")
-    scale = query.shape[3] ** -0.5 if scale is None else float(scale)
-    return _traced.get().attend(module, query, key, value, scale), None
+    scores = Scores(
+        scale=query.shape[3] ** -0.5 if scale is None else float(scale),
+        softcap=float(options.get("softcap") or 0.0),
+        window=options.get("sliding_window"),
+        bias=options.get("position_bias"),
+    )
+    return _traced.get().attend(module, query, key, value, scores), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
-
-
-def _group_query_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    heads: int,
-    kv_heads: int,
-    scale: float,
-    causal: bool,
-    seqlens: Tensor,
-    total: Tensor,
-    past: KeyValue | None = None,
-    query_seqlens: Tensor | None = None,
-) -> list[Tensor]:
-    """com.microsoft.GroupQueryAttention on [B, S, H*D]: the attended rows, and the written cache where lengths are given.
-
-    `query_seqlens` is the 17th input (ONNX Runtime 1.32); without it nothing is written and the present outputs are left out.
-    """
-    inputs = [query, key, value, *(past or (None, None)), seqlens, total]
-    shapes, dtypes = [tuple(query.shape)], [query.dtype]
-    if query_seqlens is not None:
-        assert past is not None
-        inputs += [None] * 9 + [query_seqlens]
-        shapes, dtypes = [*shapes, *(tuple(part.shape) for part in past)], dtypes * 3
-    attributes = {"num_heads": heads, "kv_num_heads": kv_heads, "scale": scale, "causal": int(causal)}
-    emitted = torch.onnx.ops.symbolic_multi_out(
-        "com.microsoft::GroupQueryAttention",
-        inputs,
-        attributes,
-        dtypes=dtypes,
-        shapes=shapes,
-        version=1,
-    )
-    return list(emitted)

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from optimum.exporters.tasks import TasksManager
-from optimum.utils import NormalizedConfigManager
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trine.artifact import CacheLayout, Family, Task
 from trine.errors import CheckpointRefused, NotACheckpoint, UnsupportedArchitecture
+from trine.export.group_query_attention import HEAD_STEP
 from trine.export.plan import CheckpointInfo
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ _OPTIMUM_TASKS = {
     Task.TRANSLATION: "text2text-generation",
 }
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-_HEAD_STEP = 8
-"""GroupQueryAttention takes head sizes that are multiples of this."""
+MAX_CONTEXT = 4096
+"""No longer context is served than the gate can prove: the original's attention takes heads * context^2 * 4 bytes, several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def load(folder: Path, info: CheckpointInfo) -> Checkpoint:
     try:
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
         model = _load_model(folder, info, config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_LOCAL)
+        tokenizer = _load_tokenizer(folder)
     except (CheckpointRefused, MemoryError):
         raise
     except Exception as error:
@@ -85,15 +85,46 @@ def _load_model(folder: Path, info: CheckpointInfo, config: PreTrainedConfig) ->
     return model
 
 
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, use_fast=True, **_LOCAL)
+    files = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
+    if not any(
+        (folder / name).is_file() for name in files
+    ):  # transformers would go on with an empty vocabulary
+        raise NotACheckpoint("the folder has no tokenizer")
+    return tokenizer
+
+
+def context_length(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> int:
+    """Tokens of one context, at most `MAX_CONTEXT`. T5 has no position table: its n_positions or the tokenizer's word counts."""
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if positions is None:
+        positions = tokenizer.model_max_length if tokenizer is not None else MAX_CONTEXT
+    return min(int(positions), MAX_CONTEXT)
+
+
 def cache_layout(config: PreTrainedConfig, family: Family) -> CacheLayout:
     """Layers and heads of the decoder. Raises UnsupportedArchitecture for head sizes that the attention operator lacks."""
-    normalized = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
-    heads, layers = normalized.num_attention_heads, normalized.num_layers
-    if family is Family.ENCODER_DECODER:
-        heads, layers = config.decoder_attention_heads, config.decoder_layers
-    head_dim = getattr(config, "head_dim", None) or normalized.hidden_size // heads
-    if head_dim % _HEAD_STEP:
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    require_head_size(head_dim(config, heads))
+    if family is Family.ENCODER_DECODER:  # the plain names are the encoder's
+        layers = getattr(config, "decoder_layers", None) or config.num_decoder_layers
+        heads = getattr(config, "decoder_attention_heads", None) or heads
+    layout = CacheLayout(
+        layers=layers,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=head_dim(config, heads),
+    )
+    require_head_size(layout.head_dim)
+    return layout
+
+
+def require_head_size(head_dim: int) -> None:
+    if head_dim % HEAD_STEP:
         raise UnsupportedArchitecture(
-            f"attention heads of size {head_dim} are not supported; it must be a multiple of {_HEAD_STEP}"
+            f"attention heads of size {head_dim} are not supported; it must be a multiple of {HEAD_STEP}"
         )
-    return CacheLayout(layers, getattr(config, "num_key_value_heads", None) or heads, head_dim)
+
+
+def head_dim(config: PreTrainedConfig, heads: int) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // heads)

@@ -71,7 +71,7 @@ def main() -> int:
 
 def _export(plan: ExportPlan, channel: Channel) -> None:
     channel.progress("read", 0.0, "reading the checkpoint")
-    info = inspect(plan.checkpoint, plan.task, plan.precision)
+    info = inspect(plan.checkpoint, plan.task, plan.precision, plan.gate)
     if plan.digest and plan.digest != info.digest:
         raise NotACheckpoint("the checkpoint's files changed after they were read")
     _limit_memory(plan, info)

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from trine.artifact import CacheLayout
-from trine.export import attention, graph
-from trine.export.attention import CachedAttention, KeyValue, Packing
+from trine.export import attention, checkpoint, graph, norms, rotary
+from trine.export.attention import CachedAttention, Packing
+from trine.export.group_query_attention import KeyValue
 
 MODEL = "model.onnx"
 
@@ -21,9 +22,13 @@ MODEL = "model.onnx"
 class _PackedDecoder(torch.nn.Module):  # type: ignore[misc]
     """[1, T] tokens of this step to the logits of the wanted rows [W, vocab], and the written cache."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, tables: tuple[Tensor, Tensor] | None) -> None:
         super().__init__()
         self.model = model
+        self.rotary = tables is not None
+        if tables is not None:  # buffers become initializers of the graph
+            self.register_buffer("cos", tables[0])
+            self.register_buffer("sin", tables[1])
 
     def forward(
         self,
@@ -37,7 +42,8 @@ class _PackedDecoder(torch.nn.Module):  # type: ignore[misc]
         out_rows: Tensor,
         past: list[KeyValue],
     ) -> tuple[Tensor, list[Tensor]]:
-        cached = CachedAttention(Packing(pad, unpad, lens), seqlens, total, past)
+        tables = (self.cos, self.sin) if self.rotary else None
+        cached = CachedAttention(Packing(pad, unpad, lens), seqlens, total, past, tables)
         with attention.traced_as(cached), graph.wanted_rows(self.model, out_rows):
             logits = self.model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
         return logits, cached.present
@@ -61,9 +67,11 @@ def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
         *(tokens, tokens, length, length, length, length, None, length),
         [(graph.CACHE, graph.CACHE)] * cache.layers,
     )
-    with attention.emitting(model), _linear_layers(model):
+    tables = rotary.tables(model, checkpoint.context_length(model.config), cache.head_dim)
+    turned_inside = rotary.left_to_the_operator(model) if tables else contextlib.nullcontext()
+    with attention.emitting(model), _linear_layers(model), norms.fused(model), turned_inside:
         graph.write(
-            _PackedDecoder(model),
+            _PackedDecoder(model, tables),
             arguments=[*five_tokens_and_one.values(), past],
             dynamic=dynamic,
             inputs=[*five_tokens_and_one, *graph.cache_names("past", cache.layers)],

@@ -1,4 +1,4 @@
-"""The limits of the parity gate, and its verdict. The export process.
+"""The limits of the parity gate, and its verdicts. The export process.
 
 The limits stand here, in one place, and in each report; docs/decisions/0004 says why they are what they are.
 """
@@ -41,7 +41,28 @@ class GateLimits:
     """So many of them have their logits compared too, alone and in company."""
 
 
+@dataclass(frozen=True, slots=True)
+class Int8Limits:
+    """int8 against our own float32 artifact, which has passed its gate."""
+
+    labels: float = 0.99
+    """At least this share of the texts has the same best label."""
+    scores: float = 1e-2
+    """Difference of a label's score, at most."""
+    best_token: float = 0.97
+    """At least this share of the places along float32's own continuations has the same best token."""
+    chrf: float = 90.0
+    """chrF between the texts that the two write, at least."""
+    batch_logits: float = 0.0
+    """max|a-b| / max|b| between a sequence alone and in company: none, since a row's scale is the row's own."""
+    self_test: float = 3e-2
+    """max|a-b| / max|b| of the engine's self-test, at most. See agreement.py for why."""
+    new_tokens: int = 32
+    """Tokens of each continuation."""
+
+
 FP32 = GateLimits()
+INT8 = Int8Limits()
 
 
 def drift(ours: Logits, reference: Logits) -> float:
@@ -57,9 +78,13 @@ def drift(ours: Logits, reference: Logits) -> float:
 class Report:
     """Everything that the gate saw; `parity` is what the manifest keeps of it."""
 
-    limits: GateLimits
+    limits: GateLimits | Int8Limits
     checks: list[ParityCheck] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    claim: str = "proved equal to the checkpoint"
+    """What is proved when all checks pass."""
+    overridden: bool = False
+    """Published whatever it says."""
 
     @property
     def passed(self) -> bool:
@@ -67,24 +92,27 @@ class Report:
 
     @property
     def parity(self) -> Parity:
-        return Parity(passed=self.passed, checks=tuple(self.checks))
+        return Parity(self.passed, tuple(self.checks), overridden=self.overridden and not self.passed)
+
+    @property
+    def figures(self) -> str:
+        """What failed, or everything where nothing did."""
+        shown = [check for check in self.checks if not check.passed] or self.checks
+        return ", ".join(_figure(check) for check in shown)
 
     @property
     def reason(self) -> str:
         """One line for people, with figures."""
-        shown = [check for check in self.checks if not check.passed] or self.checks
-        figures = ", ".join(_figure(check) for check in shown)
-        return (
-            f"proved equal to the checkpoint: {figures}"
-            if self.passed
-            else f"the parity gate failed: {figures}"
-        )
+        return f"{self.claim if self.passed else 'the parity gate failed'}: {self.figures}"
 
     def at_most(self, name: str, values: Iterable[float], limit: float) -> None:
         """The largest of `values` counts."""
         measured = list(values)
         value = max(measured, default=float("inf"))
         self._add(name, value, limit, value <= limit, len(measured), at_least=False)
+
+    def at_least(self, name: str, value: float, limit: float, count: int) -> None:
+        self._add(name, value, limit, value >= limit, count, at_least=True)
 
     def few(self, name: str, number: int, count: int, limit: int) -> None:
         """`number` of `count` are odd, and so many may be."""
@@ -106,11 +134,19 @@ class Report:
         checks = [{name: getattr(check, name) for name in check.__struct_fields__} for check in self.checks]
         return {
             "passed": self.passed,
+            "overridden": self.parity.overridden,
             "reason": self.reason,
             "checks": checks,
             "limits": asdict(self.limits),
             **self.details,
         }
+
+
+def chained(fp32: Report, int8: Report) -> Report:
+    """The verdict on an int8 artifact: float32 answers as the checkpoint does, and int8 as float32 does."""
+    details = fp32.details | {"int8": int8.to_json()}
+    claim = "float32 proved equal to the checkpoint, int8 close to float32"
+    return Report(fp32.limits, [*fp32.checks, *int8.checks], details, claim)
 
 
 def _figure(check: ParityCheck) -> str:

@@ -55,7 +55,7 @@ def write(
     outputs: Sequence[str],
     path: Path,
 ) -> None:
-    """Trace `wrapper` and write `path` with its weights beside it in `path`.data. Inputs that nothing reads are dropped."""
+    """Trace `wrapper` and write `path` with its weights beside it in `path`.data."""
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             wrapper,

@@ -15,7 +15,7 @@ import trine
 from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest
 from trine.errors import NotACheckpoint, UnsupportedArchitecture
 from trine.export import checkpoint as checkpoints
-from trine.export import graph, tokenizer
+from trine.export import graph, rotary, tokenizer
 from trine.export.checkpoint import Checkpoint
 from trine.export.plan import RECIPE
 from trine.export.reference import Reference
@@ -46,7 +46,8 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
     """
     info, config = checkpoint.info, checkpoint.config
     encoder = info.family is Family.ENCODER
-    layout = None if encoder else checkpoints.cache_layout(config, info.family)
+    rotary.require_fixed_frequencies(config)
+    layout = checkpoints.cache_layout(config, info.family)
     generation = None if encoder else _generation(checkpoint)
     return Manifest(
         architecture=info.architecture,
@@ -63,7 +64,7 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
         labels=_labels(config) if encoder else (),
         multi_label=encoder and config.problem_type == "multi_label_classification",
         unk_id=tokenizer.unknown_id(checkpoint.tokenizer),
-        cache=layout,
+        cache=None if encoder else layout,
         cross=layout if info.family is Family.ENCODER_DECODER else None,
         generation=generation,
     )
@@ -81,7 +82,7 @@ def ignored_settings(checkpoint: Checkpoint) -> list[str]:
 
 
 def _limits(checkpoint: Checkpoint) -> Limits:
-    positions = int(checkpoint.config.max_position_embeddings)
+    positions = checkpoints.context_length(checkpoint.config, checkpoint.tokenizer)
     if checkpoint.info.family is Family.ENCODER:
         return Limits(max_input_tokens=min(positions, int(checkpoint.tokenizer.model_max_length)))
     if checkpoint.info.family is Family.DECODER:

@@ -24,6 +24,7 @@ def optimize(folder: Path) -> None:
         model = onnx.load(str(path), load_external_data=False)
         _require_known_operators(model)
         _strip(model)
+        _drop_unread_inputs(model.graph)
         onnx.save(model, str(path))
 
 
@@ -40,3 +41,11 @@ def _strip(model: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         del part.metadata_props[:]
         part.doc_string = ""
+
+
+def _drop_unread_inputs(graph: onnx.GraphProto) -> None:
+    """Positions where the attention operator derives them, and what only T5 asks for: an engine need not bind them at each step."""
+    read = {name for node in graph.node for name in node.input}
+    kept = [value for value in graph.input if value.name in read]
+    del graph.input[:]
+    graph.input.extend(kept)

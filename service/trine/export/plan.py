@@ -6,6 +6,7 @@ folder. It hashes every byte that decides the artifact (about 0.5 s per GB), so 
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import stat
@@ -55,6 +56,15 @@ _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 _MAX_JSON = 16 << 20
 
 
+class Gate(enum.StrEnum):
+    """What the parity gate's verdict decides."""
+
+    ENFORCE = "enforce"
+    """Whether the version is published."""
+    REPORT = "report"
+    """Nothing: the version is published, and says that its gate was overridden."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
     """A checkpoint folder, before it is exported."""
@@ -64,7 +74,7 @@ class CheckpointInfo:
     task: Task
     weight_bytes: int
     digest: str
-    """SHA-256, in hexadecimal, of every file that decides the artifact, of the recipe, the task and the precision."""
+    """SHA-256, in hexadecimal, of every file that decides the artifact, of the recipe, the task, the precision and the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,9 @@ class ExportPlan:
     staging: Path
     task: Task | None = None
     """None: the architecture's default."""
-    precision: Precision = Precision.FP32
+    precision: Precision | None = Precision.FP32
+    """None: int8 where its gate passes, else float32."""
+    gate: Gate = Gate.ENFORCE
     digest: str = ""
     """What `inspect` told before; an export of files that have changed since then is refused. Empty: not compared."""
     timeout: float = 1800.0
@@ -94,12 +106,18 @@ class ExportPlan:
         fields = json.loads(text)
         fields["checkpoint"], fields["staging"] = Path(fields["checkpoint"]), Path(fields["staging"])
         fields["task"] = Task(fields["task"]) if fields["task"] else None
-        fields["precision"] = Precision(fields["precision"])
+        fields["precision"] = Precision(fields["precision"]) if fields["precision"] else None
+        fields["gate"] = Gate(fields["gate"])
         return cls(**fields)
 
 
-def inspect(folder: Path, task: Task | None, precision: Precision = Precision.FP32) -> CheckpointInfo:
-    """What `folder` holds. Blocking: hashes the weights.
+def inspect(
+    folder: Path,
+    task: Task | None,
+    precision: Precision | None = Precision.FP32,
+    gate: Gate = Gate.ENFORCE,
+) -> CheckpointInfo:
+    """What `folder` holds; `precision` and `gate` as in ExportPlan. Blocking: hashes the weights.
 
     Raises NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, or WrongTask when the architecture does not do `task`.
     """
@@ -121,7 +139,7 @@ def inspect(folder: Path, task: Task | None, precision: Precision = Precision.FP
         family=architecture.family,
         task=task,
         weight_bytes=sum(path.stat().st_size for path in weights),
-        digest=_digest(relevant, task, precision),
+        digest=_digest(relevant, task, precision, gate),
     )
 
 
@@ -193,8 +211,9 @@ def _weight_files(entries: dict[str, Path]) -> list[Path]:
     raise NotACheckpoint(f"the folder has no weights: neither {WEIGHTS} nor {WEIGHTS_INDEX}", field="path")
 
 
-def _digest(files: list[Path], task: Task, precision: Precision) -> str:
-    parts = [f"recipe {RECIPE}", f"task {task}", f"precision {precision}"]
+def _digest(files: list[Path], task: Task, precision: Precision | None, gate: Gate) -> str:
+    parts = [f"recipe {RECIPE}", f"task {task}", f"precision {precision or 'auto'}"]
+    parts += ["gate report"] if gate is Gate.REPORT else []
     try:
         parts += [f"{path.name} {artifact.sha256(path)}" for path in sorted(files)]
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From a checkpoint folder to a sealed artifact: read, export, optimize, verify. READ THIS FIRST for an export.
+"""From a checkpoint folder to a sealed artifact: read, export, optimize, quantize, verify. READ THIS FIRST for an export.
 
 The export process. Nothing is published here: the server moves the sealed folder into its repository.
 """
@@ -6,32 +6,38 @@ The export process. Nothing is published here: the server moves the sealed folde
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import torch
 
 from trine import artifact
-from trine.artifact import REPORT, Artifact, Family, Manifest
+from trine.artifact import REPORT, Artifact, Family, Manifest, Precision
 from trine.errors import NotACheckpoint
 from trine.export import (
+    agreement,
     checkpoint,
     decoder_graph,
     encoder_graph,
     gate,
     manifest,
     optimize,
+    quantize,
     seq2seq_graph,
     tokenizer,
     verify,
 )
 from trine.export.checkpoint import Checkpoint
 from trine.export.gate import Report
-from trine.export.plan import CheckpointInfo, ExportPlan, inspect
+from trine.export.plan import CheckpointInfo, ExportPlan, Gate, inspect
 
 Told = Callable[[str, float, str], None]
 """Is told the stage, how much of it is done (0 to 1), and a line for people."""
 
+_FP32_SHARE = 0.7
+"""Of the stage verify, where int8 is compared as well."""
 _SMALL = 25_000_000
 """Parameters up to which a second thread costs more than it gives (measured: 7 times more on two busy cores)."""
 
@@ -42,7 +48,7 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
     loaded = checkpoint.load(plan.checkpoint, info)
     threads = threads if loaded.parameters > _SMALL else 1
     torch.set_num_threads(threads)
-    described = manifest.describe(loaded, plan.precision)
+    described = manifest.describe(loaded, Precision.FP32)
     told("read", 1.0, f"{info.architecture}, {loaded.parameters / 1e6:.1f} million parameters")
 
     told("export", 0.0, f"tracing to ONNX, {described.family} family")
@@ -54,7 +60,19 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
     optimize.optimize(plan.staging)
     told("optimize", 1.0, "graphs cleaned")
 
-    return _verify(loaded, described, plan, threads, told)
+    # Beside the staging folder, hence on the same disk: what is chosen is moved, not copied.
+    with tempfile.TemporaryDirectory(dir=plan.staging.parent, prefix=".int8-") as folder:
+        int8 = None if plan.precision is Precision.FP32 else _quantize(described, Path(folder), plan, told)
+        report, chosen = _verify(loaded, described, int8, plan, threads, told)
+        if chosen.precision is Precision.INT8:
+            _move_graphs(Path(folder), plan.staging)
+    if inspect(plan.checkpoint, info.task, plan.precision, plan.gate) != info:
+        raise NotACheckpoint("the checkpoint's files changed while they were exported")
+    report.details["ignored_generation_settings"] = manifest.ignored_settings(loaded)
+    report.overridden = plan.gate is Gate.REPORT
+    (plan.staging / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    artifact.seal(plan.staging, msgspec.structs.replace(chosen, parity=report.parity))
+    return report
 
 
 def _write_graphs(loaded: Checkpoint, described: Manifest, plan: ExportPlan) -> None:
@@ -66,19 +84,54 @@ def _write_graphs(loaded: Checkpoint, described: Manifest, plan: ExportPlan) -> 
     graphs.export(loaded.model, described.cache, plan.staging)
 
 
-def _verify(loaded: Checkpoint, described: Manifest, plan: ExportPlan, threads: int, told: Told) -> Report:
-    """The runners open artifacts only, so the folder is sealed twice: to be proved, and with the proof."""
+def _quantize(described: Manifest, folder: Path, plan: ExportPlan, told: Told) -> Artifact:
+    """The int8 graphs, in `folder`, with a manifest; everything else is in the staging folder."""
+    form = quantize.weight_form()
+    told("quantize", 0.0, f"quantizing the weights to 8 bits, form {form}")
+    quantize.quantize(plan.staging, folder, form)
+    int8 = msgspec.structs.replace(described, precision=Precision.INT8, weight_form=form)
+    told("quantize", 1.0, "weights quantized")
+    return Artifact(folder, artifact.seal(folder, int8))
+
+
+def _verify(
+    loaded: Checkpoint, described: Manifest, int8: Artifact | None, plan: ExportPlan, threads: int, told: Told
+) -> tuple[Report, Manifest]:
+    """float32 against the checkpoint, then int8 against float32: the verdict on what is to be served, and its manifest.
+
+    The runners open artifacts only, so the folder is sealed twice: here to be proved, later with the proof.
+    """
     told("verify", 0.0, "comparing with the checkpoint")
+    share = 1.0 if int8 is None else _FP32_SHARE
+    fp32 = Artifact(plan.staging, artifact.seal(plan.staging, described))
     report = verify.prove(
         loaded,
-        Artifact(plan.staging, artifact.seal(plan.staging, described)),
+        fp32,
         threads=threads,
-        told=lambda done: told("verify", done, "comparing with the checkpoint"),
+        told=lambda done: told("verify", share * done, "comparing with the checkpoint"),
         limits=gate.FP32,
     )
-    report.details["ignored_generation_settings"] = manifest.ignored_settings(loaded)
-    if inspect(plan.checkpoint, loaded.info.task, plan.precision) != loaded.info:
-        raise NotACheckpoint("the checkpoint's files changed while they were exported")
-    (plan.staging / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
-    artifact.seal(plan.staging, msgspec.structs.replace(described, parity=report.parity))
-    return report
+    asked = plan.precision is Precision.INT8
+    if int8 is None or not (report.passed or asked):
+        return report, described
+    own_test = agreement.self_test(int8, threads)
+    int8 = Artifact(int8.folder, msgspec.structs.replace(int8.manifest, self_test=own_test))
+    agreed = agreement.prove(
+        fp32,
+        int8,
+        plan.checkpoint,
+        threads=threads,
+        told=lambda done: told("verify", share + (1 - share) * done, "comparing int8 with float32"),
+        limits=gate.INT8,
+    )
+    if asked or agreed.passed:
+        return gate.chained(report, agreed), int8.manifest
+    report.details["int8"] = agreed.to_json()
+    why = f"float32, because int8 is too far from it: {agreed.figures}"
+    return report, msgspec.structs.replace(described, precision_reason=why)
+
+
+def _move_graphs(source: Path, target: Path) -> None:
+    """Put the graphs of `source` in the place of those with the same names."""
+    for path in source.glob("*.onnx*"):
+        path.replace(target / path.name)

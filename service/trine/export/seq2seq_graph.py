@@ -6,10 +6,7 @@ known by name: the exporter drops what no output depends on.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,15 +14,16 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from trine.artifact import CacheLayout
-from trine.export import attention, graph
+from trine.export import attention, graph, norms, positions
 from trine.export.attention import (
     BidirectionalAttention,
     CachedAttention,
-    KeyValue,
     Packing,
     SourceAttention,
     TargetAttention,
 )
+from trine.export.group_query_attention import KeyValue
+from trine.export.positions import Places
 
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
@@ -37,13 +35,25 @@ class _PackedSources(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("buckets", positions.distance_buckets(model, "encoder"))
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor, pad: Tensor, unpad: Tensor, lens: Tensor, total: Tensor
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        kv_pos: Tensor,
+        pad: Tensor,
+        unpad: Tensor,
+        lens: Tensor,
+        total: Tensor,
     ) -> list[Tensor]:
-        source = SourceAttention(BidirectionalAttention(Packing(pad, unpad, lens), total))
-        positions = {"encoder": position_ids, "decoder": position_ids[:, :1]}
-        with attention.traced_as(source), _positions(self.model, positions):
+        packing = Packing(pad, unpad, lens)
+        source = SourceAttention(BidirectionalAttention(packing, total))
+        places = {
+            "encoder": Places(position_ids, kv_pos, packing, self.buckets),
+            "decoder": Places(position_ids[:, :1], kv_pos, packing),
+        }
+        with attention.traced_as(source), positions.given(self.model, places):
             self.model(input_ids=input_ids, decoder_input_ids=input_ids[:, :1], use_cache=False)
         return source.projected
 
@@ -54,11 +64,13 @@ class _PackedStep(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("buckets", positions.distance_buckets(model, "decoder"))
 
     def forward(
         self,
         input_ids: Tensor,
         position_ids: Tensor,
+        kv_pos: Tensor,
         pad: Tensor,
         unpad: Tensor,
         lens: Tensor,
@@ -70,44 +82,23 @@ class _PackedStep(torch.nn.Module):  # type: ignore[misc]
         past: list[KeyValue],
         cross: list[KeyValue],
     ) -> tuple[Tensor, list[Tensor]]:
-        cached = CachedAttention(Packing(pad, unpad, lens), seqlens, total, past)
+        packing = Packing(pad, unpad, lens)
+        cached = CachedAttention(packing, seqlens, total, past)
         target = TargetAttention(cached, cross, src_seqlens, src_total)
+        places = {"decoder": Places(position_ids, kv_pos, packing, self.buckets)}
         idle = BaseModelOutput(last_hidden_state=torch.zeros(1, 1, self.model.config.d_model))
         with (
             attention.traced_as(target),
-            _positions(self.model, {"decoder": position_ids}),
+            positions.given(self.model, places),
             graph.wanted_rows(self.model, out_rows),
         ):
             logits = self.model(decoder_input_ids=input_ids, encoder_outputs=idle, use_cache=False).logits
         return logits, cached.present
 
 
-@contextlib.contextmanager
-def _positions(model: PreTrainedModel, position_ids: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let each side's position embedding look up `position_ids[side]`, which packed tokens cannot derive from their order."""
-    patched = []
-    for side, positions in position_ids.items():
-        embedding = getattr(model.base_model, side).embed_positions
-        # an attribute of the instance hides the class's method, and deleting it brings the method back
-        embedding.__dict__["forward"] = _lookup(embedding.weight, positions)
-        patched.append(embedding)
-    try:
-        yield
-    finally:
-        for embedding in patched:
-            del embedding.__dict__["forward"]
-
-
-def _lookup(table: Tensor, positions: Tensor) -> Callable[..., Tensor]:
-    def forward(*_: Any, **__: Any) -> Tensor:
-        return torch.nn.functional.embedding(positions, table)
-
-    return forward
-
-
 def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
     """Write encoder.onnx and decoder.onnx."""
-    with attention.emitting(model):
+    with attention.emitting(model), norms.fused(model):
         _export_encoder(model, cache.layers, folder)
         _export_decoder(model, cache, folder)
 
@@ -116,6 +107,7 @@ def _export_encoder(model: PreTrainedModel, layers: int, folder: Path) -> None:
     two_sources = {
         "input_ids": graph.longs(1, 2, 3, 1, 2, 3, 1, 2)[None],
         "position_ids": graph.longs(0, 1, 2, 0, 1, 2, 3, 4)[None],
+        "kv_pos": torch.arange(5),
         "pad": graph.longs(0, 1, 2, 0, 0, 3, 4, 5, 6, 7),
         "unpad": graph.longs(0, 1, 2, 5, 6, 7, 8, 9),
         "lens": graph.ints(3, 5),
@@ -125,7 +117,7 @@ def _export_encoder(model: PreTrainedModel, layers: int, folder: Path) -> None:
     graph.write(
         _PackedSources(model),
         arguments=list(two_sources.values()),
-        dynamic=(tokens, tokens, length, length, length, None),
+        dynamic=(tokens, tokens, length, length, length, length, None),
         inputs=list(two_sources),
         outputs=graph.cache_names("cross", layers),
         path=folder / ENCODER,
@@ -136,6 +128,7 @@ def _export_decoder(model: PreTrainedModel, cache: CacheLayout, folder: Path) ->
     five_tokens_and_one = {
         "input_ids": graph.longs(1, 2, 3, 1, 2, 3)[None],
         "position_ids": graph.longs(0, 1, 2, 3, 4, 9)[None],
+        "kv_pos": torch.arange(10),
         "pad": graph.longs(0, 1, 2, 3, 4, 5, 5, 5, 5, 5),
         "unpad": graph.longs(0, 1, 2, 3, 4, 5),
         "lens": graph.ints(5, 1),
@@ -148,7 +141,7 @@ def _export_decoder(model: PreTrainedModel, cache: CacheLayout, folder: Path) ->
     caches = [graph.example_cache(cache.layers, cache.kv_heads, size, cache.head_dim) for size in (64, 48)]
     tokens, length = graph.TOKENS, graph.LENGTH
     dynamic = (
-        *(tokens, tokens, length, length, length, length, None, length, None, length),
+        *(tokens, tokens, length, length, length, length, length, None, length, None, length),
         *([(graph.CACHE, graph.CACHE)] * cache.layers for _ in caches),
     )
     inputs = [*five_tokens_and_one]

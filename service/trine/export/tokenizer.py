@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tokenizers import Tokenizer
-from transformers import MarianTokenizer, PreTrainedTokenizerBase
+from transformers import M2M100Tokenizer, MarianTokenizer, PreTrainedTokenizerBase
 
 from trine.errors import UnsupportedArchitecture
-from trine.export import marian_tokenizer
+from trine.export import m2m100_tokenizer, marian_tokenizer
 
 SOURCE = "tokenizer.json"
 TARGET = "target_tokenizer.json"
@@ -24,6 +24,10 @@ def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> 
         marian_tokenizer.source(tokenizer, vocab_size).save(str(folder / SOURCE))
         marian_tokenizer.target(tokenizer).save(str(folder / TARGET))
         return
+    if isinstance(tokenizer, M2M100Tokenizer):
+        m2m100_tokenizer.source(tokenizer, vocab_size).save(str(folder / SOURCE))
+        m2m100_tokenizer.target(tokenizer, vocab_size).save(str(folder / TARGET))
+        return
     if not tokenizer.is_fast:
         raise UnsupportedArchitecture("the checkpoint's tokenizer cannot be converted to tokenizer.json")
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -34,4 +38,5 @@ def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> 
 
 def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """What ids beyond the vocabulary are read as; only a converted tokenizer makes such ids."""
-    return tokenizer.unk_token_id if isinstance(tokenizer, MarianTokenizer) else None
+    converted = isinstance(tokenizer, MarianTokenizer | M2M100Tokenizer)
+    return tokenizer.unk_token_id if converted else None

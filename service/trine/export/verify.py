@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from trine.artifact import Artifact, Family
 from trine.engine.runtime import selftest
-from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.encoder import EncoderRunner
-from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
 from trine.errors import InvalidInput
@@ -27,15 +25,10 @@ from trine.export.checkpoint import Checkpoint
 from trine.export.gate import GateLimits, Report
 from trine.export.reference import Continuation, Logits, Reference
 from trine.export.tokenizer import SOURCE, TARGET
-from trine.export.walk import Runner, Walk, Walker
+from trine.export.walk import CHUNK, GROUP, Walk, Walker, cut
 
 Told = Callable[[float], None]
 """Is told how much is done, 0 to 1."""
-
-_GROUP = 8
-"""Sequences whose reference logits are held at once, and rows of the generation runners."""
-_CHUNK = 48
-"""Prompt tokens of one step here; the long probes take several."""
 
 
 def prove(
@@ -44,21 +37,23 @@ def prove(
     """Run every check. A check that fails ends nothing: the report has them all."""
     report = Report(limits)
     reference = Reference(checkpoint, artifact.manifest.generation)
-    sequences = _sequences(checkpoint, artifact, reference, report)
+    sequences = _sequences(checkpoint, artifact, reference, report, limits)
     if artifact.manifest.family is Family.ENCODER:
         runner = EncoderRunner(artifact, threads)
-        _compare_encoder(runner, artifact.manifest.multi_label, reference, sequences, report, told)
+        _compare_encoder(
+            runner, artifact.manifest.multi_label, reference, sequences, report, limits, told
+        )
         drift = selftest.drift(artifact, runner)
     else:
-        generator = _generation_runner(artifact, threads)
-        _compare_generation(generator, artifact, reference, sequences, report, told)
-        drift = selftest.drift(artifact, generator)
+        walker = Walker.of(artifact, threads)
+        _compare_generation(walker, artifact, reference, sequences, report, limits, told)
+        drift = selftest.drift(artifact, walker.runner)
     report.at_most("self_test", [drift], limits.self_test)
     return report
 
 
 def _sequences(
-    checkpoint: Checkpoint, artifact: Artifact, reference: Reference, report: Report
+    checkpoint: Checkpoint, artifact: Artifact, reference: Reference, report: Report, limits: GateLimits
 ) -> list[list[int]]:
     """The probes' token ids by the original tokenizer, cut to the context; checks the artifact's tokenizer on the way."""
     manifest = artifact.manifest
@@ -67,14 +62,12 @@ def _sequences(
     expected = reference.token_ids(texts)
     tokenizer = Tokenizer(artifact.path(SOURCE), manifest.vocab_size, manifest.unk_id)
     equal = [_encode(tokenizer, text) == ids for text, ids in zip(texts, expected, strict=True)]
-    report.share("token_ids", equal, report.limits.token_ids)
+    report.share("token_ids", equal, limits.token_ids)
     report.details["texts"] = len(texts)
     report.details["token_ids_differ"] = [index for index, same in enumerate(equal) if not same]
-    keep_end = (
-        manifest.family is not Family.DECODER
-    )  # the token that ends the input, as what is served has it
+    keep_end = manifest.family is not Family.DECODER
     known = [ids for ids in expected if ids and max(ids) < manifest.vocab_size]
-    return [_cut(ids, context, keep_end=keep_end) for ids in known]
+    return [cut(ids, context, keep_end=keep_end) for ids in known]
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> list[int] | None:
@@ -82,12 +75,6 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int] | None:
         return tokenizer.encode([text])[0]
     except InvalidInput:
         return None
-
-
-def _cut(ids: list[int], length: int, *, keep_end: bool) -> list[int]:
-    if len(ids) <= length:
-        return ids
-    return [*ids[: length - 1], ids[-1]] if keep_end else ids[:length]
 
 
 # --- encoder -----------------------------------------------------------------------------------------------------------------
@@ -99,6 +86,7 @@ def _compare_encoder(
     reference: Reference,
     sequences: Sequence[list[int]],
     report: Report,
+    limits: GateLimits,
     told: Told,
 ) -> None:
     expected, alone = [], []
@@ -106,15 +94,15 @@ def _compare_encoder(
         expected.append(reference.first_logits(ids))
         alone.append(runner.run([ids])[0])
         told(0.8 * done / len(sequences))
-    company = _in_company(runner, sequences)
+    company = in_company(runner, sequences)
     drifts = [gate.drift(a[None], b[None]) for a, b in zip(alone, expected, strict=True)]
-    report.at_most("logits", drifts, report.limits.logits)
+    report.at_most("logits", drifts, limits.logits)
     report.details["logits_by_text"] = drifts
     apart = [gate.drift(row[None], alone[index][None]) for index, row in company]
-    report.at_most("batch_logits", apart, report.limits.batch_logits)
+    report.at_most("batch_logits", apart, limits.batch_logits)
     pairs = zip(alone, expected, strict=True)
     labels = [bool((_labels(a, multi_label) == _labels(b, multi_label)).all()) for a, b in pairs]
-    report.share("labels", labels, report.limits.labels)
+    report.share("labels", labels, limits.labels)
 
 
 def _labels(logits: Logits, multi_label: bool) -> NDArray[np.bool_]:
@@ -122,7 +110,7 @@ def _labels(logits: Logits, multi_label: bool) -> NDArray[np.bool_]:
     return logits > 0 if multi_label else logits == logits.max()
 
 
-def _in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
+def in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
     """(index, logits) of each sequence in batches of several sizes and mixes: shuffled, by length, and all at once."""
     order = list(range(len(sequences)))
     shuffled = random.Random(0).sample(order, len(order))
@@ -147,34 +135,27 @@ class _Compared:
     texts: list[bool] = field(default_factory=list)
 
 
-def _generation_runner(artifact: Artifact, threads: int) -> Runner:
-    if artifact.manifest.family is Family.DECODER:
-        return DecoderRunner(artifact, threads, slots=_GROUP)
-    return Seq2SeqRunner(artifact, threads, slots=_GROUP)
-
-
 def _compare_generation(
-    runner: Runner,
+    walker: Walker,
     artifact: Artifact,
     reference: Reference,
     sequences: Sequence[list[int]],
     report: Report,
+    limits: GateLimits,
     told: Told,
 ) -> None:
-    manifest, limits = artifact.manifest, report.limits
+    manifest = artifact.manifest
     assert manifest.generation is not None
-    context = manifest.limits.max_input_tokens if runner.mixed else manifest.limits.max_output_tokens
-    walker = Walker(runner, manifest.generation, context)
     detokenizer = Detokenizer(artifact.path(TARGET if TARGET in manifest.files else SOURCE))
     shuffled = random.Random(0).sample(list(sequences), len(sequences))
     compared = _Compared()
-    for start in range(0, len(shuffled), _GROUP):
-        group = shuffled[start : start + _GROUP]
-        expected = [_continue(reference, ids, runner, context, limits.new_tokens) for ids in group]
+    for start in range(0, len(shuffled), GROUP):
+        group = shuffled[start : start + GROUP]
+        expected = [_continue(reference, ids, walker, limits.new_tokens) for ids in group]
         _compare_logits(walker, group, expected, limits.logit_tokens, compared)
         _compare_tokens(walker, group, expected, limits, compared, manifest.generation.suppressed_ids)
         compared.texts += [_reads_alike(detokenizer, reference, answer.tokens) for answer in expected]
-        told(min(1.0, (start + _GROUP) / len(shuffled)))
+        told(min(1.0, (start + GROUP) / len(shuffled)))
     report.at_most("logits", compared.alone, limits.logits)
     report.details["logits_by_text"] = compared.alone
     report.at_most("batch_logits", compared.company, limits.batch_logits)
@@ -183,13 +164,11 @@ def _compare_generation(
     report.share("texts", compared.texts, limits.texts)
 
 
-def _continue(
-    reference: Reference, ids: list[int], runner: Runner, context: int, new_tokens: int
-) -> Continuation:
-    room = context - (len(ids) if runner.mixed else 1)
+def _continue(reference: Reference, ids: list[int], walker: Walker, new_tokens: int) -> Continuation:
+    room = walker.room(ids)
     # after a full context there is still one token to choose, which nothing will read
     steps = max(1, min(room, new_tokens))
-    return reference.greedy(ids, steps, to_the_end=not runner.mixed and steps == room)
+    return reference.greedy(ids, steps, to_the_end=not walker.runner.mixed and steps == room)
 
 
 def _compare_logits(
@@ -205,8 +184,8 @@ def _compare_logits(
     def walks() -> list[Walk]:
         return [walker.begin(ids, len(path), path) for ids, path in zip(group, paths, strict=True)]
 
-    alone = [walker.logits([walk], rows=1, size=_CHUNK)[0] for walk in walks()]
-    company = walker.logits(walks(), rows=_GROUP, size=_CHUNK)
+    alone = [walker.logits([walk], rows=1, size=CHUNK)[0] for walk in walks()]
+    company = walker.logits(walks(), rows=GROUP, size=CHUNK)
     pairs = zip(alone, expected, strict=True)
     compared.alone += [gate.drift(ours, answer.logits[:steps]) for ours, answer in pairs]
     compared.company += [
@@ -224,7 +203,7 @@ def _compare_tokens(
 ) -> None:
     """Five rows shared by all: sequences join while others go on, and rows are moved when one ends."""
     walks = [walker.begin(ids, len(answer.tokens)) for ids, answer in zip(group, expected, strict=True)]
-    for tokens, answer in zip(walker.greedy(walks, rows=5, size=_CHUNK), expected, strict=True):
+    for tokens, answer in zip(walker.greedy(walks, rows=5, size=CHUNK), expected, strict=True):
         if tokens == answer.tokens:
             compared.equal.append(True)
         else:

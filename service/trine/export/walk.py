@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trine.artifact import Generation
+from trine.artifact import Artifact, Family, Generation
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
@@ -20,6 +21,23 @@ from trine.export.reference import Logits
 from trine.sampling import Sampling
 
 Runner = DecoderRunner | Seq2SeqRunner
+
+GROUP = 8
+"""Sequences that are walked together, and rows of the runners here."""
+CHUNK = 48
+"""Prompt tokens of one step here; the long probes take several."""
+
+
+def open_runner(artifact: Artifact, threads: int) -> Runner:
+    runner = DecoderRunner if artifact.manifest.family is Family.DECODER else Seq2SeqRunner
+    return runner(artifact, threads, slots=GROUP)
+
+
+def cut(ids: list[int], length: int, *, keep_end: bool) -> list[int]:
+    """At most `length` tokens; `keep_end`: the token that ends the input stays, as what is served has it."""
+    if len(ids) <= length:
+        return ids
+    return [*ids[: length - 1], ids[-1]] if keep_end else ids[:length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +85,51 @@ class Walk:
 class Walker:
     def __init__(self, runner: Runner, generation: Generation, max_context: int) -> None:
         """`max_context`: tokens of the decoder's context, at whose end an encoder-decoder may force a token."""
-        self._runner = runner
+        self.runner = runner
         self._generation = generation
-        self._max_context = max_context
+        self.max_context = max_context
+
+    @classmethod
+    def of(cls, artifact: Artifact, threads: int) -> Walker:
+        """A walker with a runner of its own."""
+        manifest = artifact.manifest
+        assert manifest.generation is not None
+        runner = open_runner(artifact, threads)
+        limits = manifest.limits
+        return cls(
+            runner, manifest.generation, limits.max_input_tokens if runner.mixed else limits.max_output_tokens
+        )
+
+    def room(self, ids: Sequence[int]) -> int:
+        """New tokens that fit after `ids`."""
+        return self.max_context - (len(ids) if self.runner.mixed else 1)
 
     def begin(self, ids: Sequence[int], steps: int, path: Sequence[int] | None = None) -> Walk:
         start = self._generation.start_id
-        return Walk(ids, list(ids) if self._runner.mixed else [int(start or 0)], steps, path)
+        return Walk(ids, list(ids) if self.runner.mixed else [int(start or 0)], steps, path)
 
     def logits(self, walks: Sequence[Walk], rows: int, size: int) -> list[Logits]:
         """Along each walk's path, the logits [steps, vocab] from which its tokens are chosen."""
-        self._run(walks, rows, size, lambda chunks: list(self._runner.logits(chunks)))
+        self._run(walks, rows, size, lambda chunks: list(self.runner.logits(chunks)))
         return [np.stack(walk.answers) for walk in walks]
 
     def greedy(self, walks: Sequence[Walk], rows: int, size: int) -> list[list[int]]:
         """The tokens that the serving step itself chooses."""
-        self._run(walks, rows, size, self._runner.step)
+        self._run(walks, rows, size, self.runner.step)
         return [walk.answers for walk in walks]
+
+    def best(self, logits: Logits) -> NDArray[np.int64]:
+        """The best token of each row, those that are never chosen left out."""
+        allowed = logits.copy()
+        allowed[:, list(self._generation.suppressed_ids)] = -np.inf
+        best: NDArray[np.int64] = allowed.argmax(axis=-1)
+        return best
 
     def _run(
         self, walks: Iterable[Walk], rows: int, size: int, answer: Callable[[list[Chunk]], Sequence[Any]]
     ) -> None:
         waiting, active = deque(walks), list[Walk]()
-        size = min(size, self._runner.max_chunk)
+        size = min(size, self.runner.max_chunk)
         while waiting or active:
             self._join(waiting, active, rows)
             chunks = [walk.chunk(row, size) for row, walk in enumerate(active)]
@@ -104,13 +144,13 @@ class Walker:
         first = len(active)
         while waiting and len(active) < rows:
             active.append(waiting.popleft())
-        if not self._runner.mixed and len(active) > first:
-            self._runner.insert([(row, active[row].source) for row in range(first, len(active))])
+        if not self.runner.mixed and len(active) > first:
+            self.runner.insert([(row, active[row].source) for row in range(first, len(active))])
 
     def _forced(self, walk: Walk) -> int | None:
-        if not self._runner.mixed and len(walk.context) == 1 and self._generation.forced_first_id is not None:
+        if not self.runner.mixed and len(walk.context) == 1 and self._generation.forced_first_id is not None:
             return self._generation.forced_first_id
-        if len(walk.context) == self._max_context - 1:
+        if len(walk.context) == self.max_context - 1:
             return self._generation.forced_last_id
         return None
 
@@ -121,4 +161,4 @@ class Walker:
                 last = active.pop()
                 if row < len(active):
                     active[row] = last
-                    self._runner.move(len(active), row)
+                    self.runner.move(len(active), row)

@@ -27,10 +27,32 @@ class Architecture:
         return self.tasks[0]
 
 
+_DECODERS = (
+    "GPT2LMHeadModel",
+    "GPTNeoXForCausalLM",
+    "OPTForCausalLM",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "PhiForCausalLM",
+    "Gemma2ForCausalLM",
+)
+_TRANSLATORS = (
+    "MarianMTModel",
+    "MBartForConditionalGeneration",
+    "M2M100ForConditionalGeneration",
+)
+_TEXT_TO_TEXT = (
+    "T5ForConditionalGeneration",
+    "BartForConditionalGeneration",
+    "PegasusForConditionalGeneration",
+)
 _ROWS = (
     Architecture("BertForSequenceClassification", Family.ENCODER, (Task.CLASSIFICATION,)),
-    Architecture("GPT2LMHeadModel", Family.DECODER, (Task.GENERATION,)),
-    Architecture("MarianMTModel", Family.ENCODER_DECODER, (Task.TRANSLATION,)),
+    *(Architecture(name, Family.DECODER, (Task.GENERATION,)) for name in _DECODERS),
+    *(Architecture(name, Family.ENCODER_DECODER, (Task.TRANSLATION,)) for name in _TRANSLATORS),
+    *(Architecture(name, Family.ENCODER_DECODER, (Task.TRANSLATION,)) for name in _TEXT_TO_TEXT),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({row.name: row for row in _ROWS})

@@ -27,7 +27,8 @@ class Record(msgspec.Struct, frozen=True):
     architecture: str
     family: Family
     task: Task
-    precision: Precision
+    precision: Precision | None
+    """None while the export decides."""
     digest: str
     """SHA-256 of the checkpoint's files and the export recipe, hexadecimal."""
     create_time: float

@@ -86,18 +86,46 @@ class _Precision:
 class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Precision.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRECISION_UNSPECIFIED: _Precision.ValueType  # 0
-    """The server's choice; today PRECISION_FP32."""
+    """Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32."""
     PRECISION_FP32: _Precision.ValueType  # 1
     """32-bit floating point."""
+    PRECISION_INT8: _Precision.ValueType  # 2
+    """8-bit integers with a scale for each row of activations and for each output channel of weights."""
 
 class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
-    """Number format of the exported weights."""
+    """Numbers in which a version multiplies with its large weights."""
 
 PRECISION_UNSPECIFIED: Precision.ValueType  # 0
-"""The server's choice; today PRECISION_FP32."""
+"""Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32."""
 PRECISION_FP32: Precision.ValueType  # 1
 """32-bit floating point."""
+PRECISION_INT8: Precision.ValueType  # 2
+"""8-bit integers with a scale for each row of activations and for each output channel of weights."""
 Global___Precision: _TypeAlias = Precision  # noqa: Y015
+
+class _Gate:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gate.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GATE_UNSPECIFIED: _Gate.ValueType  # 0
+    """In a request: GATE_ENFORCE."""
+    GATE_ENFORCE: _Gate.ValueType  # 1
+    """Whether the version is published."""
+    GATE_REPORT: _Gate.ValueType  # 2
+    """Nothing: the version is published, and its report says that the gate was overridden."""
+
+class Gate(_Gate, metaclass=_GateEnumTypeWrapper):
+    """What the parity gate's verdict decides."""
+
+GATE_UNSPECIFIED: Gate.ValueType  # 0
+"""In a request: GATE_ENFORCE."""
+GATE_ENFORCE: Gate.ValueType  # 1
+"""Whether the version is published."""
+GATE_REPORT: Gate.ValueType  # 2
+"""Nothing: the version is published, and its report says that the gate was overridden."""
+Global___Gate: _TypeAlias = Gate  # noqa: Y015
 
 class _VersionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -257,21 +285,27 @@ class ParityReport(_message.Message):
 
     PASSED_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
     passed: _builtins.bool
     """Whether every check passed."""
+    overridden: _builtins.bool
+    """The gate failed, and the version was published all the same, because its registration asked for GATE_REPORT."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParityCheck]:
-        """The checks, in the order in which they ran."""
+        """The checks, in the order in which they ran. Those that compare int8 with float32 begin with "int8_"; all others compare
+        float32 with the checkpoint.
+        """
 
     def __init__(
         self,
         *,
         passed: _builtins.bool = ...,
         checks: _abc.Iterable[Global___ParityCheck] | None = ...,
+        overridden: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "passed", b"passed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "overridden", b"overridden", "passed", b"passed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -302,6 +336,8 @@ class Version(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     LOAD_DURATION_FIELD_NUMBER: _builtins.int
     RESTARTS_FIELD_NUMBER: _builtins.int
+    PRECISION_REASON_FIELD_NUMBER: _builtins.int
+    WEIGHT_FORM_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """The checkpoint's name."""
     number: _builtins.int
@@ -319,7 +355,7 @@ class Version(_message.Message):
     task: Global___Task.ValueType
     """What the version answers."""
     precision: Global___Precision.ValueType
-    """Number format of the weights."""
+    """Numbers in which the version multiplies with its large weights."""
     max_input_tokens: _builtins.int
     """The most tokens of one input: of prompt and new tokens together for the decoder family, of the source for the
     encoder-decoder family.
@@ -334,6 +370,10 @@ class Version(_message.Message):
     """SHA-256 of the checkpoint's files and the export recipe, in hexadecimal."""
     restarts: _builtins.int
     """How often the engine had to be started again in this server."""
+    precision_reason: _builtins.str
+    """Why the version is in float32 although int8 was tried; empty otherwise."""
+    weight_form: _builtins.str
+    """How int8 weights are stored: "s8" signed, "u8" unsigned, "s7" signed with 7 bits in use; empty for float32."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The labels of a classification checkpoint."""
@@ -372,10 +412,12 @@ class Version(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         load_duration: _duration_pb2.Duration | None = ...,
         restarts: _builtins.int = ...,
+        precision_reason: _builtins.str = ...,
+        weight_form: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "load_duration", b"load_duration", "parity", b"parity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "checkpoint", b"checkpoint", "create_time", b"create_time", "digest", b"digest", "engine_state", b"engine_state", "family", b"family", "labels", b"labels", "load_duration", b"load_duration", "max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "number", b"number", "parameters", b"parameters", "parity", b"parity", "precision", b"precision", "reason", b"reason", "restarts", b"restarts", "size_bytes", b"size_bytes", "state", b"state", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "checkpoint", b"checkpoint", "create_time", b"create_time", "digest", b"digest", "engine_state", b"engine_state", "family", b"family", "labels", b"labels", "load_duration", b"load_duration", "max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "number", b"number", "parameters", b"parameters", "parity", b"parity", "precision", b"precision", "precision_reason", b"precision_reason", "reason", b"reason", "restarts", b"restarts", "size_bytes", b"size_bytes", "state", b"state", "task", b"task", "weight_form", b"weight_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,6 +488,7 @@ class RegisterCheckpointRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name to register under."""
     path: _builtins.str
@@ -453,9 +496,11 @@ class RegisterCheckpointRequest(_message.Message):
     task: Global___Task.ValueType
     """What it shall answer. Default: what the architecture in the config is for."""
     precision: Global___Precision.ValueType
-    """Number format. Default PRECISION_UNSPECIFIED."""
+    """Numbers to multiply in. Default PRECISION_UNSPECIFIED: int8 where the gate passes with it, else float32."""
     hold: _builtins.bool
     """Leave the alias "live" where it is, and do not load. Default false: the new version is loaded and "live" moves to it."""
+    gate: Global___Gate.ValueType
+    """What the parity gate decides. Default GATE_UNSPECIFIED: whether the version is published."""
     def __init__(
         self,
         *,
@@ -464,10 +509,11 @@ class RegisterCheckpointRequest(_message.Message):
         task: Global___Task.ValueType = ...,
         precision: Global___Precision.ValueType = ...,
         hold: _builtins.bool = ...,
+        gate: Global___Gate.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "name", b"name", "path", b"path", "precision", b"precision", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "hold", b"hold", "name", b"name", "path", b"path", "precision", b"precision", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,9 +26,25 @@ def test_register_makes_the_path_absolute(
             path=str(tmp_path / "folder"),
             task=checkpoint_pb2.TASK_CLASSIFICATION,
             precision=checkpoint_pb2.PRECISION_FP32,
+            gate=checkpoint_pb2.GATE_ENFORCE,
             hold=True,
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [("auto", checkpoint_pb2.PRECISION_UNSPECIFIED), ("int8", checkpoint_pb2.PRECISION_INT8)],
+)
+def test_register_with_a_precision_and_a_gate(
+    trine: Trine, server: FakeServer, word: str, number: checkpoint_pb2.Precision
+) -> None:
+    assert trine("register", "x", "f", "--precision", word, "--gate", "report").exit_code == 0
+    (request,) = server.requests
+    assert (request.precision, request.gate) == (number, checkpoint_pb2.GATE_REPORT)
+    refused = trine("register", "x", "f", "--gate", "open")
+    assert refused.exit_code != 0
+    assert "gate must be one of enforce, report" in refused.stderr
 
 
 def test_register_tells_each_stage_once(trine: Trine) -> None:
@@ -89,6 +105,23 @@ def test_show_has_the_gates_figures(trine: Trine) -> None:
     assert row.split() == ["logits", "2.5e-07", "at", "most", "0.0001", "64", "yes"]
     found = json.loads(trine("show", "sentiment", "--json").stdout)
     assert found["versions"][0]["parity"]["checks"][0]["value"] == 2.5e-7
+
+
+def test_show_says_which_precision_is_served_and_why(trine: Trine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown() -> str:
+        return " ".join(trine("show", "sentiment").stdout.split())
+
+    assert " precision fp32 labels" in shown()
+    version = checkpoint_pb2.Version()
+    version.CopyFrom(VERSION)
+    monkeypatch.setattr("tests.unit.client.fake_server.VERSION", version)
+    version.precision_reason = "float32, because int8 is too far from it: int8_chrf 81"
+    assert " precision fp32 (float32, because int8 is too far from it: int8_chrf 81) labels" in shown()
+    version.precision, version.weight_form = checkpoint_pb2.PRECISION_INT8, "s8"
+    version.precision_reason = ""
+    version.parity.passed, version.parity.overridden = False, True
+    assert " precision int8, weights s8 labels" in shown()
+    assert " parity failed, overridden " in shown()
 
 
 def test_load_unload_delete(trine: Trine, server: FakeServer) -> None:

@@ -57,6 +57,40 @@ def test_generate_sends_its_options(trine: Trine, server: FakeServer) -> None:
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0.5, 0.25, 8, 7)
 
 
+@pytest.mark.parametrize("verb", ["generate", "translate"])
+def test_every_control_has_an_option(trine: Trine, server: FakeServer, verb: str) -> None:
+    options = {
+        "--min-new-tokens": "3",
+        "--min-p": "0.25",
+        "--repetition-penalty": "1.5",
+        "--presence-penalty": "-0.5",
+        "--frequency-penalty": "0.75",
+        "--no-repeat-ngram-size": "2",
+        "--temperature": "0.5",
+        "--seed": "7",
+        "--logprobs": "2",
+    }
+    words = [word for option in options.items() for word in option]
+    result = trine(verb, "verse", "ab", *words, "--stop", "END", "--stop", "\n", "--json")
+    request = server.requests[0]
+    sampling = request.sampling
+    assert (request.min_new_tokens, request.logprobs, list(request.stop)) == (3, 2, ["END", "\n"])
+    assert (sampling.min_p, sampling.repetition_penalty, sampling.presence_penalty) == (0.25, 1.5, -0.5)
+    assert (sampling.frequency_penalty, sampling.no_repeat_ngram_size) == (0.75, 2)
+    assert (sampling.temperature, sampling.seed) == (0.5, 7)
+    (found,) = json.loads(result.stdout)
+    assert (found["finish_reason"], found["matched_stop"]) == ("stop_sequence", "END")
+    alternative = {"token_id": 4, "text": "y", "logprob": -0.25}
+    assert found["logprobs"] == [{"token_id": 3, "text": "x", "logprob": -0.5, "alternatives": [alternative]}]
+
+
+def test_log_probabilities_are_for_machines(trine: Trine, server: FakeServer) -> None:
+    result = trine("generate", "verse", "ab", "--logprobs", "2")
+    assert result.exit_code == 2
+    assert "--json" in result.stderr
+    assert server.requests == []
+
+
 def test_generate_for_machines(trine: Trine) -> None:
     (found,) = json.loads(trine("generate", "verse", "ab", "--json").stdout)
     assert (found["text"], found["finish_reason"]) == ("ba", "stop")

@@ -45,6 +45,24 @@ VERSION.load_duration.FromMilliseconds(250)
 
 USAGE = inference_pb2.Usage(input_tokens=5, output_tokens=3)
 STOP = inference_pb2.FINISH_REASON_STOP
+STOP_SEQUENCE = inference_pb2.FINISH_REASON_STOP_SEQUENCE
+LOGPROB = inference_pb2.TokenLogprob(
+    token_id=3,
+    text="x",
+    logprob=-0.5,
+    alternatives=[inference_pb2.Alternative(token_id=4, text="y", logprob=-0.25)],
+)
+
+
+def ending(request: Any) -> dict[str, Any]:
+    """How a text ends: by the first stop that the request names."""
+    logprobs = [LOGPROB] if request.HasField("logprobs") else []
+    fields = {"finish_reason": STOP_SEQUENCE, "usage": USAGE, "logprobs": logprobs}
+    if request.stop:
+        return {**fields, "stop_string": request.stop[0]}
+    if request.stop_token_ids:
+        return {**fields, "stop_token_id": request.stop_token_ids[0]}
+    return {**fields, "finish_reason": STOP}
 
 
 class FakeServer(
@@ -92,16 +110,14 @@ class FakeServer(
     def Generate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Generation(text=item.text[::-1], finish_reason=STOP, usage=USAGE)
-            for item in request.inputs
+            inference_pb2.Generation(text=item.text[::-1], **ending(request)) for item in request.inputs
         ]
         return inference_pb2.GenerateResponse(checkpoint="verse:1", results=results)
 
     def Translate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Translation(text=item.text[::-1], finish_reason=STOP, usage=USAGE)
-            for item in request.inputs
+            inference_pb2.Translation(text=item.text[::-1], **ending(request)) for item in request.inputs
         ]
         return inference_pb2.TranslateResponse(checkpoint="en-fr:1", results=results)
 
@@ -122,7 +138,7 @@ class FakeServer(
         for index, item in reversed(list(enumerate(request.inputs))):
             for character in item.text[::-1]:
                 yield response(checkpoint="verse:1", input_index=index, text=character)
-            yield response(checkpoint="verse:1", input_index=index, finish_reason=STOP, usage=USAGE)
+            yield response(checkpoint="verse:1", input_index=index, **ending(request))
 
     def Check(self, request: Any, context: Any) -> Any:
         self.requests.append(request)

@@ -9,7 +9,18 @@ import pytest
 
 from tests.unit.client.either import Either, answer, parts
 from tests.unit.client.fake_server import FakeServer
-from trine.client import Classification, Delta, Generation, Label, Parity, ParityCheck, Translation, Usage
+from trine.client import (
+    Alternative,
+    Classification,
+    Delta,
+    Generation,
+    Label,
+    Parity,
+    ParityCheck,
+    TokenLogprob,
+    Translation,
+    Usage,
+)
 from trine.errors import Bug, InvalidInput
 from trine.v1 import checkpoint_pb2, inference_pb2
 
@@ -48,6 +59,59 @@ async def test_generation_sends_only_what_was_given(client: Either, server: Fake
     assert server.requests[1].max_new_tokens == 7
     assert [field.name for field, _ in sampling.ListFields()] == ["temperature", "seed"]
     assert sampling.seed == 2**64 - 1
+
+
+async def test_every_control_is_sent(client: Either, server: FakeServer) -> None:
+    options = {
+        "min_new_tokens": 3,
+        "min_p": 0.25,
+        "repetition_penalty": 1.5,
+        "presence_penalty": -0.5,
+        "frequency_penalty": 0.75,
+        "no_repeat_ngram_size": 2,
+        "logit_bias": {7: -1.5},
+        "stop": ["\n", "é"],
+        "stop_token_ids": (4, 0),
+        "logprobs": 0,
+    }
+    await answer(client.generate("verse", "abc", **options))
+    await parts(client.stream_translate("en-fr", "abc", **options))
+    sampling = inference_pb2.Sampling(
+        min_p=0.25,
+        repetition_penalty=1.5,
+        presence_penalty=-0.5,
+        frequency_penalty=0.75,
+        no_repeat_ngram_size=2,
+        logit_bias={7: -1.5},
+    )
+    for request in server.requests:
+        assert request.sampling == sampling
+        assert (request.min_new_tokens, request.logprobs) == (3, 0)
+        assert request.HasField("logprobs")
+        assert (list(request.stop), list(request.stop_token_ids)) == (["\n", "é"], [4, 0])
+
+
+async def test_one_stop_string_needs_no_list(client: Either, server: FakeServer) -> None:
+    found = await answer(client.generate("verse", "ab", stop="END"))
+    assert (found.finish_reason, found.matched_stop) == ("stop_sequence", "END")
+    assert list(server.requests[0].stop) == ["END"]
+
+
+async def test_a_stop_tells_what_matched(client: Either) -> None:
+    found = await answer(client.translate("en-fr", "ab", stop_token_ids=[0]))
+    assert (found.finish_reason, found.matched_stop) == ("stop_sequence", 0)
+    deltas = await parts(client.stream_generate("verse", "ab", stop=["b"]))
+    assert [delta.matched_stop for delta in deltas] == [None, None, "b"]
+    assert deltas[-1].finish_reason == "stop_sequence"
+
+
+async def test_log_probabilities(client: Either) -> None:
+    expected = (TokenLogprob(3, "x", -0.5, (Alternative(4, "y", -0.25),)),)
+    assert (await answer(client.generate("verse", "ab", logprobs=1))).logprobs == expected
+    assert (await answer(client.translate("en-fr", "ab", logprobs=1))).logprobs == expected
+    deltas = await parts(client.stream_generate("verse", "ab", logprobs=1))
+    assert [delta.logprobs for delta in deltas] == [(), (), expected]
+    assert (await answer(client.generate("verse", "ab"))).logprobs == ()
 
 
 async def test_translation(client: Either, server: FakeServer) -> None:
@@ -137,6 +201,12 @@ async def test_health(client: Either) -> None:
         ("sampling.top_k", "generate", "x", {"top_k": 2**32}),
         ("sampling.seed", "stream_generate", "x", {"seed": -1}),
         ("max_new_tokens", "translate", "x", {"max_new_tokens": -1}),
+        ("min_new_tokens", "generate", "x", {"min_new_tokens": 2**32}),
+        ("logprobs", "translate", "x", {"logprobs": -1}),
+        ("sampling.no_repeat_ngram_size", "generate", "x", {"no_repeat_ngram_size": -1}),
+        ("sampling.logit_bias", "generate", "x", {"logit_bias": {-1: 0.5}}),
+        ("stop_token_ids", "stream_translate", "x", {"stop_token_ids": [1, -1]}),
+        ("stop[1]", "generate", "x", {"stop": ["fine", "\ud800"]}),
         ("task", "register", "/x", {"task": "cooking"}),
     ],
 )

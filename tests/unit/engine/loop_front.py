@@ -12,6 +12,7 @@ from tests.unit.engine.scheduling.stand_ins import (
     AlphabetRunner,
     AlphabetSeq2Seq,
     Clock,
+    GreedyChoice,
     NumberTokenizer,
 )
 from tests.unit.engine.tasks.manifests import classifier, generator, translator
@@ -23,7 +24,7 @@ from trine.engine.scheduling.meter import Meter
 from trine.engine.tasks.classification import Classification
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.translation import Translation
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 
 BUDGET = 16
 
@@ -48,13 +49,11 @@ class Front:
         elif family == "decoder":
             self.runner = AlphabetRunner(slots)
             self.scheduler = DecoderBatcher(self.runner, BUDGET, self._meter)
-            task = Generation(generator(64), NumberTokenizer(), AlphabetDetokenizer(), lambda *_: "greedy")
+            task = Generation(generator(64), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
         else:
             self.runner = AlphabetSeq2Seq(slots)
             self.scheduler = EncoderDecoderBatcher(self.runner, BUDGET, self._meter)
-            task = Translation(
-                translator(16, 32), NumberTokenizer(), AlphabetDetokenizer(), lambda *_: "greedy"
-            )
+            task = Translation(translator(16, 32), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
         self.loop: Loop[Any] = Loop(self.theirs, task, self.scheduler, self._meter, self.clock)
         self._unpack = frames.Unpacker(frames.ToFront)
         self.open: set[int] = set()
@@ -156,8 +155,21 @@ def generate(
     deadline: float = 1e9,
     priority: int = 2,
     caller: str = "one",
+    stopping: Stopping | None = None,
+    logprobs: int | None = None,
 ) -> frames.Generate:
-    return frames.Generate(number, list(texts), deadline, priority, caller, Sampling(), limit, stream)
+    return frames.Generate(
+        number,
+        list(texts),
+        deadline,
+        priority,
+        caller,
+        Sampling(),
+        limit,
+        stream,
+        stopping or Stopping(),
+        logprobs,
+    )
 
 
 def letters(tokens: Sequence[int]) -> str:

@@ -54,9 +54,11 @@ def sequences(family: Family, count: int, sampling: Sampling) -> list[Sequence]:
     for seed in range(count):
         prompt = [chance.randrange(1, VOCAB) for _ in range(chance.randint(1, 12))]
         make = FAMILIES[family][1]
-        made.append(
-            make(prompt, chance.randint(1, 12), choice=Choice(sampling, seed), eos_ids=frozenset({0}))
+        sequence = make(prompt, chance.randint(1, 12), eos_ids=frozenset({0}))
+        sequence.choice = Choice(
+            sampling, seed, context=sequence.context, begin=sequence.begin, end_ids=[0], min_new_tokens=2
         )
+        made.append(sequence)
     return made
 
 
@@ -71,7 +73,21 @@ def finish(batcher: ContinuousBatcher[Sequence]) -> None:
         step(batcher)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), Sampling(1.0, 0.9, 10)], ids=["greedy", "sampled"])
+CONTROLLED = Sampling(
+    0.9,
+    min_p=0.01,
+    repetition_penalty=1.3,
+    frequency_penalty=0.4,
+    no_repeat_ngram_size=2,
+    logit_bias={5: 1.5},
+)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(1.0, 0.9, 10), Sampling(no_repeat_ngram_size=2), CONTROLLED],
+    ids=["greedy", "sampled", "greedy controlled", "controlled"],
+)
 def test_company_and_order_of_arrival_change_nothing(
     family: Family, artifact: Artifact, sampling: Sampling
 ) -> None:

@@ -28,20 +28,20 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return _export(tiny.bert, tmp_path_factory.mktemp("bert"))
+    return export(tiny.bert, tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="session")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return _export(tiny.gpt2, tmp_path_factory.mktemp("gpt2"))
+    return export(tiny.gpt2, tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture(scope="session")
 def marian(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return _export(tiny.marian, tmp_path_factory.mktemp("marian"))
+    return export(tiny.marian, tmp_path_factory.mktemp("marian"))
 
 
-def _export(build: Callable[[Path], Path], root: Path) -> Exported:
+def export(build: Callable[[Path], Path], root: Path) -> Exported:
     told: list[tuple[str, float]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -104,10 +104,10 @@ def test_a_config_without_one_architecture_is_refused(folder: Path, names: Any) 
 
 
 def test_an_architecture_outside_the_table_is_refused_with_those_inside(folder: Path) -> None:
-    configure(folder, architectures=["LlamaForCausalLM"])
+    configure(folder, architectures=["GPTJForCausalLM"])
     with pytest.raises(UnsupportedArchitecture) as refusal:
         inspect(folder, None)
-    assert "LlamaForCausalLM" in refusal.value.message
+    assert "GPTJForCausalLM" in refusal.value.message
     for name in ARCHITECTURES:
         assert name in refusal.value.message
 

@@ -1,19 +1,21 @@
-"""From logits to next tokens: greedy, temperature, top-k, top-p, seeded. Engine process, step thread.
+"""From logits to next tokens: penalties, then greedy, or temperature, top-k, top-p and min-p, seeded. Engine process, step thread.
 
-Greedy rows take one argmax over the whole batch. A drawing row is worked on alone, as vectors over the vocabulary, so that
-its bits cannot depend on its batch-mates; the draw is one float64 of the row's own Philox stream through the inverse of its
+Plain greedy rows take one argmax over the whole batch. Any other row is worked on alone, as vectors over the vocabulary, so that
+its bits cannot depend on its batch-mates; a draw is one float64 of the row's own Philox stream through the inverse of its
 cumulative distribution. Order of the filters and their treatment of ties are those of transformers' logits warpers
-(TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper), computed in float64.
+(TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper), computed in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trine.engine.runtime.logprobs import Logprobs
+from trine.engine.runtime.penalties import Penalties
 from trine.errors import Bug
 from trine.sampling import Sampling
 
@@ -22,20 +24,42 @@ _LIKELY = 1024
 
 
 class Choice:
-    """One sequence's sampler state: its parameters and its place in its random stream."""
+    """One sequence's sampler state: its parameters, its place in its random stream, and what it has read and written."""
 
-    __slots__ = ("_random", "greedy", "sampling")
+    __slots__ = ("_asked", "_penalties", "_random", "logprobs", "plain", "sampling")
 
-    def __init__(self, sampling: Sampling, seed: int) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        seed: int,
+        *,
+        context: Sequence[int] = (),
+        begin: int = 0,
+        end_ids: Collection[int] = (),
+        min_new_tokens: int = 0,
+        logprobs: bool = False,
+    ) -> None:
+        """`context` is the sequence's own list, which grows; its first `begin` tokens were read, the others written."""
         self.sampling = sampling
-        self.greedy = sampling.greedy
         self._random = None if sampling.greedy else np.random.Generator(np.random.Philox(seed % _SEEDS))
+        penalties = Penalties(sampling, context, begin, end_ids, min_new_tokens)
+        self._penalties = penalties if penalties.active else None
+        self._asked = logprobs
+        self.logprobs: Logprobs | None = None
+        """Of the newest place, before penalties and filters; only where they were asked for."""
+        self.plain = sampling.greedy and self._penalties is None and not logprobs
+        """Whether the best token of the logits as they are is all that it wants."""
 
     def draw(self, logits: NDArray[np.float32]) -> int:
-        """The next token id from logits float32 [vocab]; one number of the stream is used up unless greedy.
+        """The next token id from logits float32 [vocab], which stay as they are; uses up one number of the stream unless greedy.
 
-        A row without a finite best logit (a broken checkpoint) gets its argmax, so that it cannot fail its batch-mates.
+        A row without a finite best logit (a broken checkpoint, or nothing is left to choose) gets its argmax, so that it cannot
+        fail its batch-mates.
         """
+        if self._asked:
+            self.logprobs = Logprobs(logits)
+        if self._penalties is not None:
+            logits = self._penalties.apply(logits)
         best = int(logits.argmax())
         if self._random is None or not np.isfinite(logits[best]):
             return best
@@ -43,9 +67,8 @@ class Choice:
         cumulative = weights.cumsum()
         target = self._random.random() * cumulative[-1]
         index = int(cumulative.searchsorted(target, side="right"))
-        last = int(
-            cumulative.searchsorted(cumulative[-1])
-        )  # the rest weighs nothing, and rounding may point there
+        # the rest weighs nothing, and rounding may point there
+        last = int(cumulative.searchsorted(cumulative[-1]))
         return int(ids[min(index, last)])
 
 
@@ -65,7 +88,7 @@ def choose(logits: NDArray[np.float32], choices: Sequence[Choice]) -> list[int]:
         raise Bug("the rows of logits are not those of the sampler states")
     tokens: list[int] = logits.argmax(axis=-1).tolist()
     for row, choice in enumerate(choices):
-        if not choice.greedy:
+        if not choice.plain:
             tokens[row] = choice.draw(logits[row])
     return tokens
 
@@ -79,7 +102,10 @@ def candidates(
     weights = np.exp(scores - scores.max())
     if sampling.top_p < 1.0:
         kept = _top_p(weights, sampling.top_p)
-        return ids[kept], weights[kept]
+        ids, weights = ids[kept], weights[kept]
+    if sampling.min_p > 0.0:
+        kept = np.flatnonzero(weights >= sampling.min_p * weights.max())
+        ids, weights = ids[kept], weights[kept]
     return ids, weights
 
 

@@ -26,6 +26,8 @@ class Sequence(Item):
     choice: object
     """The sampler's state of this sequence; opaque here, handed to the runner whenever a token is wanted."""
     eos_ids: frozenset[int] = frozenset()
+    stop_ids: frozenset[int] = frozenset()
+    """Tokens that end it at the caller's wish."""
     forced: Mapping[int, int] = field(default_factory=dict)
     """Written place (from 0) to the token that stands there whatever the sampler says."""
     row: int = NO_ROW
@@ -36,7 +38,7 @@ class Sequence(Item):
     encoded: bool = False
     """Encoder-decoder: whether the source's keys and values are in the row."""
     finish: str = ""
-    """"stop", "length", or empty while it goes on."""
+    """"stop", "length", "stop_sequence", or empty while it goes on."""
     token_at: float | None = None
     """When its newest token was written."""
 
@@ -55,10 +57,15 @@ class Sequence(Item):
         return self.chunk == self.remaining
 
     def take(self, token: int) -> None:
-        """Write the next token, and finish when it is an end token of the sampler's own or the limit is reached."""
+        """Write the next token, and finish when it is an end token of the sampler's own or the limit is reached.
+
+        Must not raise: batch-mates are settled in the same step.
+        """
         forced = self.forced.get(self.written)
         self.context.append(token if forced is None else forced)
         if forced is None and token in self.eos_ids:
             self.finish = "stop"
+        elif forced is None and token in self.stop_ids:
+            self.finish = "stop_sequence"
         elif self.written >= self.limit:
             self.finish = "length"

@@ -1,7 +1,7 @@
 """What a version is for: a request's texts become items of a scheduler, and their outputs become the request's answer.
 
 Engine process, its only thread. One module for each task; `inputs` tokenizes for all, `generative` is what generation and
-translation share.
+translation share, `draft` a text that is being written.
 """
 
 from __future__ import annotations

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trine.engine.scheduling.call import Call
-from trine.engine.tasks.generative import Draft, GenerativeTask
+from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.inputs import text_field, tokenize
 from trine.errors import InvalidInput
-from trine.sampling import Sampling
 
 
 class Generation(GenerativeTask):
@@ -28,15 +26,5 @@ class Generation(GenerativeTask):
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_input_tokens - input_tokens
 
-    def _draft(self, call: Call, index: int, tokens: list[int], limit: int, sampling: Sampling) -> Draft:
-        return Draft(
-            call=call,
-            index=index,
-            tokens=tokens,
-            context=list(tokens),
-            begin=len(tokens),
-            limit=limit,
-            choice=self._choice_for(sampling, index),
-            eos_ids=self._eos_ids,
-            text=self._stream_for(call),
-        )
+    def _beginning(self, tokens: list[int]) -> list[int]:
+        return list(tokens)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trine.artifact import Manifest
-from trine.engine.scheduling.call import Call
-from trine.engine.tasks.generative import Detokenizer, Draft, GenerativeTask, MakeChoice
+from trine.engine.tasks.generative import Detokenizer, GenerativeTask, MakeChoice
 from trine.engine.tasks.inputs import Tokenizer, tokenize
 from trine.errors import Bug
-from trine.sampling import Sampling
 
 
 class Translation(GenerativeTask):
@@ -29,19 +27,8 @@ class Translation(GenerativeTask):
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_output_tokens - 1
 
-    def _draft(self, call: Call, index: int, tokens: list[int], limit: int, sampling: Sampling) -> Draft:
-        return Draft(
-            call=call,
-            index=index,
-            tokens=tokens,
-            context=[self._start_id],
-            begin=1,
-            limit=limit,
-            choice=self._choice_for(sampling, index),
-            eos_ids=self._eos_ids,
-            forced=self._forced(limit),
-            text=self._stream_for(call),
-        )
+    def _beginning(self, tokens: list[int]) -> list[int]:
+        return [self._start_id]
 
     def _forced(self, limit: int) -> dict[int, int]:
         """Forced tokens by written place, as transformers' ForcedBOS and ForcedEOSTokenLogitsProcessor put them.

@@ -1,1 +1,1 @@
-"""Strings and ids: the tokenizer and the detokenizer. Arrays never enter."""
+"""Strings and ids: the tokenizer, the detokenizer, and where a text ends. Arrays never enter."""

@@ -6,6 +6,7 @@ tokens, since one wrong byte turns the whole run into replacement characters.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from trine.engine.text.boundary import answered_by
 from trine.errors import ArtifactCorrupt, Bug
 
 REPLACEMENT = "\ufffd"
+_CACHED = 16_384
+"""Tokens whose own texts are kept, of one detokenizer."""
 
 
 class Detokenizer:
@@ -25,11 +28,22 @@ class Detokenizer:
         with answered_by(ArtifactCorrupt, "the tokenizer cannot be loaded"):
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
             self._uncertain = _byte_run_ids(self._tokenizer)
+            self._anchor = _letter_id(self._tokenizer)
+        self.token_text = functools.lru_cache(_CACHED)(self._token_text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of all ids together, special tokens skipped."""
         with answered_by(Bug, "the tokens cannot be turned into text"):
             return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def _token_text(self, token: int) -> str:
+        """`token_text(token)`: what one token adds to text before it; U+FFFD for part of a character; special tokens by name."""
+        with answered_by(Bug, "the tokens cannot be turned into text"):
+            if self._anchor is None:
+                return self._tokenizer.decode([token], skip_special_tokens=False)
+            before = self._tokenizer.decode([self._anchor], skip_special_tokens=False)
+            after = self._tokenizer.decode([self._anchor, token], skip_special_tokens=False)
+            return after[len(before) :]
 
     def stream(self) -> TextStream:
         return TextStream(self, self._tokenizer, self._uncertain)
@@ -91,6 +105,12 @@ class TextStream:
     def _remainder(self) -> str:
         whole, pushed = self._detokenizer.decode(self._ids), "".join(self._pushed)
         return whole[len(pushed) :] if whole.startswith(pushed) else ""
+
+
+def _letter_id(tokenizer: tokenizers.Tokenizer) -> int | None:
+    """A token that is a letter or digit of its own, after which others read as in the midst of a text; None without one."""
+    ids = (tokenizer.token_to_id(form) for letter in "aeinot0" for form in (letter, f"▁{letter}"))
+    return next((token for token in ids if token is not None), None)
 
 
 def _byte_run_ids(tokenizer: tokenizers.Tokenizer) -> frozenset[int]:

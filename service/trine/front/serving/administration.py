@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from trine import artifact
 from trine.artifact import Precision, Task
 from trine.errors import ArtifactCorrupt, InvalidInput, NotPossible
+from trine.export.plan import Gate
 from trine.front.serving.pool import Pool
 from trine.front.serving.publisher import Publisher
 from trine.front.serving.views import CheckpointView, EngineState, Progress, VersionView
@@ -27,12 +28,19 @@ class Administration:
         """Opened artifacts of READY versions; they never change, so they are read once."""
 
     async def register(
-        self, name: str, path: str, *, task: Task | None, precision: Precision | None, hold: bool
+        self,
+        name: str,
+        path: str,
+        *,
+        task: Task | None,
+        precision: Precision | None,
+        gate: Gate = Gate.ENFORCE,
+        hold: bool,
     ) -> AsyncGenerator[Progress, None]:
         """Stages as they pass; the last one carries the version. Closing the iterator ends the export."""
         references.check_name(name)
         async for progress in self._publisher.register(
-            name, path, task=task, precision=precision or Precision.FP32, hold=hold
+            name, path, task=task, precision=precision, gate=gate, hold=hold
         ):
             if isinstance(progress, Progress):
                 yield progress
@@ -114,4 +122,7 @@ class Administration:
 def _verdict(record: Record, existing: bool) -> str:
     if existing:
         return f"{record.reference} has this content already"
-    return f"{record.reference} is {record.state}" + (f": {record.reason}" if record.reason else "")
+    overridden = " although its gate failed" if record.parity and record.parity.overridden else ""
+    precision = f" in {record.precision}" if record.state is VersionState.READY else ""
+    reason = f": {record.reason}" if record.reason else ""
+    return f"{record.reference} is {record.state}{precision}{overridden}{reason}"

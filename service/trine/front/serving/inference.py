@@ -22,7 +22,7 @@ from trine.front.serving.pool import Pool
 from trine.registry import references
 from trine.registry.records import Record
 from trine.registry.repository import Repository
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 from trine.telemetry.metrics import Metrics
 
 _GRACE = 0.25
@@ -89,6 +89,8 @@ class Inference:
         task: Task,
         sampling: Sampling,
         max_new_tokens: int | None,
+        stopping: Stopping,
+        logprobs: int | None,
         priority: int,
         caller: str,
         timeout: float | None,
@@ -98,7 +100,16 @@ class Inference:
 
         def build(number: int) -> frames.Submit:
             return frames.Generate(
-                number, texts, deadline, priority, caller, sampling, max_new_tokens, stream=False
+                number,
+                texts,
+                deadline,
+                priority,
+                caller,
+                sampling,
+                max_new_tokens,
+                stream=False,
+                stopping=stopping,
+                logprobs=logprobs,
             )
 
         with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
@@ -113,6 +124,8 @@ class Inference:
         task: Task,
         sampling: Sampling,
         max_new_tokens: int | None,
+        stopping: Stopping,
+        logprobs: int | None,
         priority: int,
         caller: str,
         timeout: float | None,
@@ -122,7 +135,16 @@ class Inference:
 
         def build(number: int) -> frames.Submit:
             return frames.Generate(
-                number, texts, deadline, priority, caller, sampling, max_new_tokens, stream=True
+                number,
+                texts,
+                deadline,
+                priority,
+                caller,
+                sampling,
+                max_new_tokens,
+                stream=True,
+                stopping=stopping,
+                logprobs=logprobs,
             )
 
         with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):

@@ -16,7 +16,7 @@ from trine.artifact import Precision, Task
 from trine.config import Settings
 from trine.errors import Draining, InvalidInput
 from trine.export import launcher
-from trine.export.plan import CheckpointInfo, ExportPlan, inspect
+from trine.export.plan import CheckpointInfo, ExportPlan, Gate, inspect
 from trine.front.serving.pool import Pool
 from trine.front.serving.views import EngineState, Progress
 from trine.registry.records import Record, VersionState
@@ -41,9 +41,18 @@ class Publisher:
         self._cancelled = asyncio.Event()
 
     async def register(
-        self, name: str, path: str, *, task: Task | None, precision: Precision, hold: bool
+        self,
+        name: str,
+        path: str,
+        *,
+        task: Task | None,
+        precision: Precision | None,
+        gate: Gate = Gate.ENFORCE,
+        hold: bool,
     ) -> AsyncGenerator[Progress | Registered, None]:
-        """Progress as it comes, at last the version: READY, or FAILED when the gate said no.
+        """Progress as it comes, at last the version: READY, or FAILED when the gate said no and is enforced.
+
+        Without `precision` the gate chooses: int8 where it passes, else float32.
 
         Raises InvalidInput for the path, CheckpointRefused for the folder; nothing is left behind then, nor when the iterator
         is closed early.
@@ -53,14 +62,16 @@ class Publisher:
             folder = self._folder(path)
             async with self._locks.setdefault(name, asyncio.Lock()):
                 yield Progress("read", 0.0, "reading the checkpoint")
-                info = await asyncio.to_thread(inspect, folder, task, precision)
+                info = await asyncio.to_thread(inspect, folder, task, precision, gate)
                 yield Progress(
                     "read", 1.0, f"{info.architecture}, {info.weight_bytes / 1e6:.1f} MB of weights"
                 )
                 existing = self._repository.find(name, info.digest)
                 record = existing
                 if record is None:
-                    async with contextlib.aclosing(self._export(name, folder, info, precision)) as steps:
+                    async with contextlib.aclosing(
+                        self._export(name, folder, info, precision, gate)
+                    ) as steps:
                         async for step in steps:
                             if isinstance(step, Record):
                                 record = step
@@ -97,7 +108,7 @@ class Publisher:
         return folder
 
     async def _export(
-        self, name: str, folder: Path, info: CheckpointInfo, precision: Precision
+        self, name: str, folder: Path, info: CheckpointInfo, precision: Precision | None, gate: Gate
     ) -> AsyncGenerator[Progress | Record, None]:
         with self._repository.reserve(name) as reservation:
             record = _new_record(reservation, info, precision)
@@ -108,6 +119,7 @@ class Publisher:
                 staging=reservation.staging,
                 task=info.task,
                 precision=precision,
+                gate=gate,
                 digest=info.digest,
                 timeout=self._settings.export_timeout,
             )
@@ -162,7 +174,7 @@ async def _whole(conclusion: Coroutine[Any, Any, Record]) -> Record:
         raise
 
 
-def _new_record(reservation: Reservation, info: CheckpointInfo, precision: Precision) -> Record:
+def _new_record(reservation: Reservation, info: CheckpointInfo, precision: Precision | None) -> Record:
     return Record(
         checkpoint=reservation.name,
         number=reservation.number,
@@ -180,12 +192,11 @@ def _conclude(reservation: Reservation, record: Record, verdict: launcher.Verdic
     """Publish or fail. The artifact is opened as a server would open it, hashes and all, before it is given a name."""
     opened = artifact.open_artifact(reservation.staging)
     parity = opened.manifest.parity
-    if verdict.passed and parity.passed:
-        record = msgspec.structs.replace(record, state=VersionState.READY, parity=parity)
+    record = msgspec.structs.replace(record, precision=opened.manifest.precision, parity=parity)
+    if (verdict.passed and parity.passed) or parity.overridden:
+        record = msgspec.structs.replace(record, state=VersionState.READY)
         reservation.publish(record)
     else:
-        record = msgspec.structs.replace(
-            record, state=VersionState.FAILED, parity=parity, reason=verdict.reason
-        )
+        record = msgspec.structs.replace(record, state=VersionState.FAILED, reason=verdict.reason)
         reservation.fail(record)
     return record

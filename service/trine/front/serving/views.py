@@ -71,8 +71,17 @@ class VersionView:
         return self.record.task
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> Precision | None:
+        """None while the export decides."""
         return self.record.precision
+
+    @property
+    def precision_reason(self) -> str:
+        return self.manifest.precision_reason if self.manifest else ""
+
+    @property
+    def weight_form(self) -> str:
+        return (self.manifest.weight_form or "") if self.manifest else ""
 
     @property
     def labels(self) -> tuple[str, ...]:

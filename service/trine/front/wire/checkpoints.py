@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from trine.artifact import Family, Parity, Precision, Task
 from trine.errors import InvalidInput
+from trine.export.plan import Gate
 from trine.front.serving.administration import Administration
 from trine.front.serving.views import CheckpointView, Progress, VersionView
 from trine.front.wire.status import Context
@@ -25,7 +26,15 @@ _TASKS = {
     Task.GENERATION: checkpoint_pb2.TASK_GENERATION,
     Task.TRANSLATION: checkpoint_pb2.TASK_TRANSLATION,
 }
-_PRECISIONS = {Precision.FP32: checkpoint_pb2.PRECISION_FP32}
+_PRECISIONS = {
+    Precision.FP32: checkpoint_pb2.PRECISION_FP32,
+    Precision.INT8: checkpoint_pb2.PRECISION_INT8,
+}
+_GATES = {
+    checkpoint_pb2.GATE_UNSPECIFIED: Gate.ENFORCE,
+    checkpoint_pb2.GATE_ENFORCE: Gate.ENFORCE,
+    checkpoint_pb2.GATE_REPORT: Gate.REPORT,
+}
 _ASKED_TASKS = {number: task for task, number in _TASKS.items()}
 _ASKED_PRECISIONS = {number: precision for precision, number in _PRECISIONS.items()}
 
@@ -45,6 +54,7 @@ class CheckpointServicer(checkpoint_pb2_grpc.CheckpointServiceServicer):
             request.path,
             task=_ASKED_TASKS.get(request.task),
             precision=_ASKED_PRECISIONS.get(request.precision),
+            gate=_GATES[request.gate],
             hold=request.hold,
         )
         async with aclosing(stages):
@@ -92,6 +102,8 @@ def validate_register(request: checkpoint_pb2.RegisterCheckpointRequest) -> None
         raise InvalidInput(f"{request.task} is no task", field="task")
     if request.precision and request.precision not in _ASKED_PRECISIONS:
         raise InvalidInput(f"{request.precision} is no precision", field="precision")
+    if request.gate not in _GATES:
+        raise InvalidInput(f"{request.gate} is no way to use the gate", field="gate")
 
 
 def _progress(progress: Progress) -> checkpoint_pb2.RegisterCheckpointResponse:
@@ -119,7 +131,9 @@ def _version(view: VersionView) -> checkpoint_pb2.Version:
         architecture=view.architecture,
         family=_FAMILIES[view.family],
         task=_TASKS[view.task],
-        precision=_PRECISIONS[view.precision],
+        precision=_PRECISIONS[view.precision] if view.precision else checkpoint_pb2.PRECISION_UNSPECIFIED,
+        precision_reason=view.precision_reason,
+        weight_form=view.weight_form,
         labels=view.labels,
         max_input_tokens=view.max_input_tokens,
         max_output_tokens=view.max_output_tokens,
@@ -145,7 +159,7 @@ def _parity(parity: Parity) -> checkpoint_pb2.ParityReport:
         )
         for check in parity.checks
     ]
-    return checkpoint_pb2.ParityReport(passed=parity.passed, checks=checks)
+    return checkpoint_pb2.ParityReport(passed=parity.passed, checks=checks, overridden=parity.overridden)
 
 
 def _timestamp(seconds: float) -> Timestamp:

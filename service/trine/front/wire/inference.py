@@ -6,37 +6,23 @@ checkpoint are the engine's.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from trine import frames
 from trine.artifact import Task
 from trine.errors import InvalidInput
 from trine.front.serving.inference import Inference
+from trine.front.wire import generation
 from trine.front.wire.status import Context
-from trine.sampling import Sampling
 from trine.v1 import inference_pb2, inference_pb2_grpc
-
-GenerationRequest = (
-    inference_pb2.GenerateRequest
-    | inference_pb2.StreamGenerateRequest
-    | inference_pb2.TranslateRequest
-    | inference_pb2.StreamTranslateRequest
-)
-"""Four messages, since each method has its own, with the same fields."""
 
 _PRIORITIES = {
     inference_pb2.PRIORITY_UNSPECIFIED: 2,
     inference_pb2.PRIORITY_LOW: 1,
     inference_pb2.PRIORITY_NORMAL: 2,
     inference_pb2.PRIORITY_HIGH: 3,
-}
-_FINISH_REASONS = {
-    "": inference_pb2.FINISH_REASON_UNSPECIFIED,
-    "stop": inference_pb2.FINISH_REASON_STOP,
-    "length": inference_pb2.FINISH_REASON_LENGTH,
 }
 
 
@@ -68,14 +54,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         checkpoint, results = await self._generate(request, context, Task.GENERATION)
         return inference_pb2.GenerateResponse(
             checkpoint=checkpoint,
-            results=[
-                inference_pb2.Generation(
-                    text=result.text,
-                    finish_reason=_FINISH_REASONS[result.finish],
-                    usage=_usage(result.usage),
-                )
-                for result in results
-            ],
+            results=[inference_pb2.Generation(**generation.told(result)) for result in results],
         )
 
     async def Translate(
@@ -84,14 +63,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         checkpoint, results = await self._generate(request, context, Task.TRANSLATION)
         return inference_pb2.TranslateResponse(
             checkpoint=checkpoint,
-            results=[
-                inference_pb2.Translation(
-                    text=result.text,
-                    finish_reason=_FINISH_REASONS[result.finish],
-                    usage=_usage(result.usage),
-                )
-                for result in results
-            ],
+            results=[inference_pb2.Translation(**generation.told(result)) for result in results],
         )
 
     async def StreamGenerate(
@@ -102,9 +74,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 yield inference_pb2.StreamGenerateResponse(
                     checkpoint=checkpoint,
                     input_index=delta.input_index,
-                    text=delta.text,
-                    finish_reason=_FINISH_REASONS[delta.finish],
-                    usage=_usage(delta.usage),
+                    **generation.told(delta),
                 )
 
     async def StreamTranslate(
@@ -115,39 +85,29 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 yield inference_pb2.StreamTranslateResponse(
                     checkpoint=checkpoint,
                     input_index=delta.input_index,
-                    text=delta.text,
-                    finish_reason=_FINISH_REASONS[delta.finish],
-                    usage=_usage(delta.usage),
+                    **generation.told(delta),
                 )
 
     async def _generate(
-        self, request: GenerationRequest, context: Context, task: Task
+        self, request: generation.Request, context: Context, task: Task
     ) -> tuple[str, list[frames.Generated]]:
         validate_generation(request)
         return await self._inference.generate(
             request.checkpoint,
             [item.text for item in request.inputs],
             task=task,
-            sampling=sampling_of(request),
-            max_new_tokens=request.max_new_tokens if request.HasField("max_new_tokens") else None,
-            priority=_PRIORITIES[request.priority],
-            caller=caller_of(context),
-            timeout=context.time_remaining(),
+            **_options(request, context),
         )
 
     async def _stream(
-        self, request: GenerationRequest, context: Context, task: Task
+        self, request: generation.Request, context: Context, task: Task
     ) -> AsyncGenerator[tuple[str, frames.Delta]]:
         validate_generation(request)
         steps = self._inference.stream(
             request.checkpoint,
             [item.text for item in request.inputs],
             task=task,
-            sampling=sampling_of(request),
-            max_new_tokens=request.max_new_tokens if request.HasField("max_new_tokens") else None,
-            priority=_PRIORITIES[request.priority],
-            caller=caller_of(context),
-            timeout=context.time_remaining(),
+            **_options(request, context),
         )
         async with aclosing(steps):
             async for checkpoint, deltas in steps:
@@ -165,11 +125,10 @@ def validate_classify(request: inference_pb2.ClassifyRequest) -> None:
     _validate_batch(request.checkpoint, request.inputs, request.priority)
 
 
-def validate_generation(request: GenerationRequest) -> None:
-    """Raise InvalidInput that names the field. The sampling is validated where it is converted, by `sampling_of`."""
+def validate_generation(request: generation.Request) -> None:
+    """Raise InvalidInput that names the field. The other options are validated where they are converted."""
     _validate_batch(request.checkpoint, request.inputs, request.priority)
-    if request.HasField("max_new_tokens") and request.max_new_tokens == 0:
-        raise InvalidInput("max_new_tokens must be at least 1", field="max_new_tokens")
+    generation.validate_new_tokens(request)
 
 
 def _validate_batch(checkpoint: str, inputs: Sequence[_Input], priority: int) -> None:
@@ -184,17 +143,17 @@ def _validate_batch(checkpoint: str, inputs: Sequence[_Input], priority: int) ->
         raise InvalidInput(f"{priority} is no priority", field="priority")
 
 
-def sampling_of(request: GenerationRequest) -> Sampling:
-    """The request's sampling with the defaults filled in. Raises InvalidInput that names the field, for NaN too."""
-    given = request.sampling
-    sampling = Sampling(
-        temperature=given.temperature if given.HasField("temperature") else 0.0,
-        top_p=given.top_p if given.HasField("top_p") else 1.0,
-        top_k=given.top_k,
-        seed=given.seed if given.HasField("seed") else secrets.randbits(63),
-    )
-    sampling.validate()
-    return sampling
+def _options(request: generation.Request, context: Context) -> dict[str, Any]:
+    """What serving gets of a generating request beside the texts. Raises InvalidInput that names the field."""
+    return {
+        "sampling": generation.sampling_of(request),
+        "max_new_tokens": request.max_new_tokens if request.HasField("max_new_tokens") else None,
+        "stopping": generation.stopping_of(request),
+        "logprobs": generation.logprobs_of(request),
+        "priority": _PRIORITIES[request.priority],
+        "caller": caller_of(context),
+        "timeout": context.time_remaining(),
+    }
 
 
 def caller_of(context: Context) -> str:
@@ -205,12 +164,4 @@ def caller_of(context: Context) -> str:
 
 def _classification(result: frames.Classified) -> inference_pb2.Classification:
     labels = [inference_pb2.Label(name=name, score=score) for name, score in result.labels]
-    return inference_pb2.Classification(labels=labels, usage=_usage(result.usage))
-
-
-def _usage(usage: frames.Usage | None) -> inference_pb2.Usage | None:
-    if usage is None:
-        return None
-    return inference_pb2.Usage(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cut_tokens=usage.cut_tokens
-    )
+    return inference_pb2.Classification(labels=labels, usage=generation.usage(result.usage))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from transformers.generation.logits_process import (
     LogitsProcessor,
+    MinPLogitsWarper,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -33,6 +34,8 @@ def warped(logits: Array, sampling: Sampling) -> Array:
         warpers.append(TopKLogitsWarper(top_k=sampling.top_k))
     if sampling.top_p < 1:
         warpers.append(TopPLogitsWarper(top_p=sampling.top_p))
+    if sampling.min_p:
+        warpers.append(MinPLogitsWarper(min_p=sampling.min_p))
     scores = torch.tensor(logits, dtype=torch.float64)[None]
     for warper in warpers:
         scores = warper(torch.zeros(1, 1, dtype=torch.long), scores)
@@ -53,6 +56,15 @@ def ours(logits: Array, sampling: Sampling) -> Array:
 def test_the_distribution_is_transformers(vocab: int, temperature: float, top_k: int, top_p: float) -> None:
     logits = np.random.default_rng(vocab).standard_normal(vocab).astype(np.float32) * 3
     sampling = Sampling(temperature, top_p, top_k)
+    np.testing.assert_allclose(ours(logits, sampling), warped(logits, sampling), atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 2.5])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (7, 1.0), (0, 0.9), (50, 0.6)])
+@pytest.mark.parametrize("min_p", [1e-6, 0.05, 0.5, 1.0])
+def test_min_p_is_transformers(temperature: float, top_k: int, top_p: float, min_p: float) -> None:
+    logits = np.random.default_rng(3).standard_normal(300).astype(np.float32) * 3
+    sampling = Sampling(temperature, top_p, top_k, min_p=min_p)
     np.testing.assert_allclose(ours(logits, sampling), warped(logits, sampling), atol=1e-12)
 
 
@@ -111,6 +123,87 @@ def test_a_seed_draws_the_same_alone_and_in_any_batch(
     order = list(reversed(range(len(seeds))))
     turned = [Choice(parameters[row], seeds[row]) for row in order]
     assert [choose(step[order], turned)[::-1] for step in steps] == expected
+
+
+CONTROLS = [
+    Sampling(),
+    Sampling(1.0),
+    Sampling(repetition_penalty=1.5),
+    Sampling(no_repeat_ngram_size=2, presence_penalty=0.5),
+    Sampling(1.2, 0.9, min_p=0.02, frequency_penalty=0.7, no_repeat_ngram_size=3),
+    Sampling(0.8, logit_bias={3: 2.0, 7: -100.0}, repetition_penalty=0.8),
+]
+
+
+def written(steps: Array, rows: Sequence[int], *, logprobs: bool = False) -> dict[int, list[int]]:
+    """What the rows write together, over one context each; row i has the controls and the seed i."""
+    contexts = {row: [row, 1, 2] for row in rows}
+    choices = [
+        Choice(
+            CONTROLS[row],
+            row,
+            context=contexts[row],
+            begin=3,
+            end_ids=[0],
+            min_new_tokens=4,
+            logprobs=logprobs,
+        )
+        for row in rows
+    ]
+    for step in steps:
+        for row, token in zip(rows, choose(step[list(rows)], choices), strict=True):
+            contexts[row].append(token)
+    return contexts
+
+
+def test_controls_work_the_same_alone_and_in_any_company() -> None:
+    steps = np.random.default_rng(9).standard_normal((12, len(CONTROLS), 12)).astype(np.float32)
+    before = steps.copy()
+    together = written(steps, range(len(CONTROLS)))
+    for row in range(len(CONTROLS)):
+        assert written(steps, [row])[row] == together[row]
+        assert written(steps, [row], logprobs=True)[row] == together[row], "asking changes nothing"
+    turned = list(reversed(range(len(CONTROLS))))
+    assert written(steps, turned) == together
+    np.testing.assert_array_equal(steps, before)
+    assert all(0 not in context[3:7] for context in together.values()), "no end before its time"
+
+
+def test_greedy_obeys_the_controls() -> None:
+    logits = np.array([[0, 5, 4, 3]], np.float32)
+    context = [1]
+    choice = Choice(Sampling(no_repeat_ngram_size=1), 0, context=context, begin=1)
+    for expected in (2, 3, 0):
+        assert choose(logits, [choice]) == [expected]
+        context.append(expected)
+    assert choose(logits, [choice]) == [0], "nothing is left: the lowest id, and no error"
+
+
+def test_plain_greedy_rows_are_never_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(choice: Choice, logits: Array) -> int:
+        raise AssertionError("a row of its own")
+
+    monkeypatch.setattr(Choice, "draw", draw)
+    context = [1, 2]
+    plain = Choice(Sampling(), 0, context=context, begin=1, end_ids=[0])
+    assert choose(np.eye(3, dtype=np.float32), [plain] * 3) == [0, 1, 2]
+
+
+def test_logprobs_are_of_the_raw_distribution() -> None:
+    logits = np.array([0, 2, 1], np.float32)
+    sampling = Sampling(0.1, top_k=1, repetition_penalty=5.0, logit_bias={0: 100.0})
+    choice = Choice(sampling, 0, context=[1], begin=1, logprobs=True)
+    assert choice.logprobs is None
+    assert choice.draw(logits) == 0
+    raw = torch.tensor(logits, dtype=torch.float64).log_softmax(-1)
+    assert choice.logprobs is not None
+    assert [choice.logprobs.of(token) for token in range(3)] == pytest.approx(raw.tolist())
+
+
+def test_logprobs_are_computed_only_for_those_who_ask() -> None:
+    choice = Choice(Sampling(1.0), 0)
+    choice.draw(np.zeros(3, np.float32))
+    assert choice.logprobs is None
 
 
 def test_seeds_matter_and_repeat() -> None:

@@ -102,6 +102,23 @@ class AlphabetEncoder:
         return [[float(sum(tokens)), float(len(tokens))] for tokens in sequences]
 
 
+class GreedyChoice:
+    """The sampler's state of a runner that does not look at it; its log-probabilities are minus the ids."""
+
+    def __init__(self, *parameters: object, **state: object) -> None:
+        self.parameters = parameters
+        self.state = state
+        self.logprobs: AlphabetScores | None = AlphabetScores() if state.get("logprobs") else None
+
+
+class AlphabetScores:
+    def of(self, token: int) -> float:
+        return -float(token)
+
+    def best(self, count: int) -> list[tuple[int, float]]:
+        return [(token, self.of(token)) for token in range(count)]
+
+
 class NumberTokenizer:
     """ "1 2 3" is [1, 2, 3]; the word "crash" is a bug of the tokenizer's."""
 
@@ -114,6 +131,9 @@ class AlphabetDetokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(chr(ord("a") + token) for token in ids)
+
+    def token_text(self, token: int) -> str:
+        return self.decode([token])
 
     def stream(self) -> AlphabetStream:
         return AlphabetStream()

@@ -7,26 +7,23 @@ from typing import Any
 
 import pytest
 
-from tests.unit.engine.scheduling.stand_ins import AlphabetDetokenizer, NumberTokenizer, call
+from tests.unit.engine.scheduling.stand_ins import AlphabetDetokenizer, GreedyChoice, NumberTokenizer, call
 from tests.unit.engine.tasks.manifests import classifier, generator, translator
 from trine import frames
+from trine.engine.tasks.draft import Draft
 from trine.engine.tasks.generation import Generation
-from trine.engine.tasks.generative import Draft, GenerativeTask
+from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput, WrongTask
 from trine.sampling import Sampling
 
 
-def choice(sampling: Sampling, seed: int) -> object:
-    return (sampling.temperature, seed)
-
-
 def generation(context: int = 16) -> Generation:
-    return Generation(generator(context), NumberTokenizer(), AlphabetDetokenizer(), choice)
+    return Generation(generator(context), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
 
 
 def translation(**changes: Any) -> Translation:
-    return Translation(translator(**changes), NumberTokenizer(), AlphabetDetokenizer(), choice)
+    return Translation(translator(**changes), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
 
 
 def prepare(
@@ -100,9 +97,9 @@ def test_another_tasks_request() -> None:
 
 def test_a_manifest_that_cannot_generate() -> None:
     with pytest.raises(Bug):
-        Generation(classifier(), NumberTokenizer(), AlphabetDetokenizer(), choice)
+        Generation(classifier(), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
     with pytest.raises(Bug):
-        Translation(generator(), NumberTokenizer(), AlphabetDetokenizer(), choice)
+        Translation(generator(), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
 
 
 # --- forced tokens and seeds -----------------------------------------------------------------------------------------
@@ -117,7 +114,8 @@ def test_forced_tokens() -> None:
 
 def test_each_input_has_a_seed_of_its_own() -> None:
     drafts = prepare(generation(), "1", "2", "3", temperature=0.5, seed=2**64 - 2)
-    assert [draft.choice for draft in drafts] == [(0.5, 2**64 - 2), (0.5, 2**64 - 1), (0.5, 0)]
+    seeds = [draft.choice.parameters[1] for draft in drafts]  # type: ignore[attr-defined]
+    assert seeds == [2**64 - 2, 2**64 - 1, 0]
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

@@ -99,6 +99,34 @@ def test_a_run_of_bytes_is_pushed_when_it_is_over(path_of: Callable[[str], Path]
     assert pushes(detok, [letter, *euro, euro[0], letter])[-2:] == [f"{REPLACEMENT * 4}a", ""]
 
 
+def test_a_tokens_own_text_is_what_it_adds(kind: tuple[tokenizers.Tokenizer, Detokenizer]) -> None:
+    tokenizer, detok = kind
+    ids = tokenizer.encode("the quick brown fox", add_special_tokens=False).ids
+    assert "".join(detok.token_text(token) for token in ids).strip() == "the quick brown fox"
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "text"),
+    [
+        ("byte_level", "Ġ", " "),
+        ("byte_level", "ð", REPLACEMENT),
+        ("byte_level", "<|endoftext|>", "<|endoftext|>"),
+        ("word_piece", "the", " the"),
+        ("word_piece", "##e", "e"),
+        ("word_piece", "[SEP]", " [SEP]"),
+        ("unigram", "▁", " "),
+        ("unigram", "</s>", "</s>"),
+        ("byte_fallback", "▁a", " a"),
+        ("byte_fallback", "<0x41>", "A"),
+        ("byte_fallback", "<0xE6>", REPLACEMENT),
+    ],
+)
+def test_the_text_of_one_token(path_of: Callable[[str], Path], name: str, token: str, text: str) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(path_of(name)))
+    (number,) = ids_of(tokenizer, token)
+    assert Detokenizer(path_of(name)).token_text(number) == text
+
+
 class Stumbling:
     """A DecodeStream that fails at one step, as the library does on an invalid prefix."""
 

@@ -28,7 +28,7 @@ from trine.errors import (
 )
 from trine.front.serving.views import EngineState
 from trine.registry.records import Record
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 
 MakeRoom = Callable[..., Room]
 
@@ -48,6 +48,8 @@ async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -
         task=Task.GENERATION,
         sampling=Sampling(),
         max_new_tokens=None,
+        stopping=Stopping(),
+        logprobs=None,
         priority=2,
         caller="me",
         timeout=timeout,

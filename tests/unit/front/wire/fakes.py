@@ -12,6 +12,9 @@ from trine.front.serving.views import CheckpointView, EngineState, EngineView, P
 from trine.registry.records import Record, VersionState
 
 USAGE = frames.Usage(input_tokens=5, output_tokens=2)
+LOGPROB = frames.TokenLogprob(
+    3, "x", -0.5, [frames.Alternative(3, "x", -0.5), frames.Alternative(4, "y", -1.5)]
+)
 
 
 class FakeInference:
@@ -46,7 +49,15 @@ class FakeInference:
         self, reference: str, texts: list[str], **options: Any
     ) -> tuple[str, list[frames.Generated]]:
         await self._enter(reference, texts, options)
+        if options["stopping"].strings or options["stopping"].token_ids:
+            return "known:1", [self._stopped(text, options) for text in texts]
         return "known:1", [frames.Generated(text, "stop", USAGE) for text in texts]
+
+    def _stopped(self, text: str, options: dict[str, Any]) -> frames.Generated:
+        stopping = options["stopping"]
+        matched = [*stopping.strings, *stopping.token_ids][0]
+        logprobs = [] if options["logprobs"] is None else [LOGPROB]
+        return frames.Generated(text, "stop_sequence", USAGE, matched, logprobs)
 
     async def stream(
         self, reference: str, texts: list[str], **options: Any
@@ -57,13 +68,24 @@ class FakeInference:
             if self.error is not None:
                 raise self.error
             for step in range(max(len(text) for text in texts)):
-                yield "known:1", self._step(texts, step)
+                deltas = self._step(texts, step)
+                if options["stopping"].strings:
+                    deltas = [self._stopping(delta, options) for delta in deltas]
+                yield "known:1", deltas
                 if self.error_after_deltas is not None:
                     raise self.error_after_deltas
                 self.entered.set()
                 await self.gate.wait()
         finally:
             self.closed.set()
+
+    def _stopping(self, delta: frames.Delta, options: dict[str, Any]) -> frames.Delta:
+        if not delta.finish:
+            return delta
+        matched, last = options["stopping"].strings[0], delta.last
+        return frames.Delta(
+            delta.id, delta.input_index, delta.text, "stop_sequence", delta.usage, last, matched, [LOGPROB]
+        )
 
     def _step(self, texts: list[str], step: int) -> list[frames.Delta]:
         deltas = []

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.front.wire.rig import Rig, refused
 from trine import errors
 from trine.artifact import Precision, Task
+from trine.export.plan import Gate
 from trine.front.serving.views import Progress
 from trine.registry.records import VersionState
 from trine.v1 import checkpoint_pb2 as pb
@@ -67,17 +68,29 @@ async def test_a_registration_tells_its_stages(rig: Rig) -> None:
     assert [r.HasField("version") for r in responses] == [False, False, True]
     assert (responses[2].version.number, responses[2].existing) == (1, True)
     (call,) = rig.administration.calls
-    assert call[1] == {"name": "known", "path": "/x", "task": None, "precision": None, "hold": True}
+    assert call[1] == {
+        "name": "known",
+        "path": "/x",
+        "task": None,
+        "precision": None,
+        "gate": Gate.ENFORCE,
+        "hold": True,
+    }
 
 
-async def test_a_registration_asks_for_task_and_precision(rig: Rig) -> None:
+async def test_a_registration_asks_for_task_precision_and_gate(rig: Rig) -> None:
     request = pb.RegisterCheckpointRequest(
-        name="known", path="/x", task=pb.TASK_TRANSLATION, precision=pb.PRECISION_FP32
+        name="known",
+        path="/x",
+        task=pb.TASK_TRANSLATION,
+        precision=pb.PRECISION_INT8,
+        gate=pb.GATE_REPORT,
     )
     async for _ in rig.admin.RegisterCheckpoint(request):
         pass
     (call,) = rig.administration.calls
-    assert (call[1]["task"], call[1]["precision"]) == (Task.TRANSLATION, Precision.FP32)
+    assert (call[1]["task"], call[1]["precision"]) == (Task.TRANSLATION, Precision.INT8)
+    assert call[1]["gate"] is Gate.REPORT
 
 
 @pytest.mark.parametrize("stage", ["read", "export", "optimize", "quantize", "verify", "publish"])
@@ -94,6 +107,7 @@ def test_every_state_task_and_family_of_ours_is_in_the_protos() -> None:
     assert {f"PRECISION_{p.upper()}" for p in Precision} == set(pb.Precision.keys()) - {
         "PRECISION_UNSPECIFIED"
     }
+    assert {f"GATE_{gate.upper()}" for gate in Gate} == set(pb.Gate.keys()) - {"GATE_UNSPECIFIED"}
 
 
 @pytest.mark.parametrize(

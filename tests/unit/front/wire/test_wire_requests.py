@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.front.wire.rig import Rig, refused, settings
 from trine.artifact import Task
-from trine.sampling import Sampling
+from trine.sampling import Sampling, Stopping
 from trine.v1 import checkpoint_pb2, inference_pb2
 
 INFERENCE = "/trine.v1.InferenceService"
@@ -101,6 +101,23 @@ BAD_GENERATION_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"sampling": inference_pb2.Sampling(top_p=NAN)}, "sampling.top_p"),
     ({"sampling": inference_pb2.Sampling(top_p=0.0)}, "sampling.top_p"),
     ({"sampling": inference_pb2.Sampling(top_p=1.5)}, "sampling.top_p"),
+    ({"sampling": inference_pb2.Sampling(min_p=NAN)}, "sampling.min_p"),
+    ({"sampling": inference_pb2.Sampling(min_p=1.5)}, "sampling.min_p"),
+    ({"sampling": inference_pb2.Sampling(repetition_penalty=NAN)}, "sampling.repetition_penalty"),
+    ({"sampling": inference_pb2.Sampling(repetition_penalty=0.0)}, "sampling.repetition_penalty"),
+    ({"sampling": inference_pb2.Sampling(presence_penalty=NAN)}, "sampling.presence_penalty"),
+    ({"sampling": inference_pb2.Sampling(presence_penalty=-2.5)}, "sampling.presence_penalty"),
+    ({"sampling": inference_pb2.Sampling(frequency_penalty=NAN)}, "sampling.frequency_penalty"),
+    ({"sampling": inference_pb2.Sampling(frequency_penalty=2.5)}, "sampling.frequency_penalty"),
+    ({"sampling": inference_pb2.Sampling(no_repeat_ngram_size=65)}, "sampling.no_repeat_ngram_size"),
+    ({"sampling": inference_pb2.Sampling(logit_bias={1: NAN})}, "sampling.logit_bias"),
+    ({"sampling": inference_pb2.Sampling(logit_bias=dict.fromkeys(range(1025), 1.0))}, "sampling.logit_bias"),
+    ({"max_new_tokens": 3, "min_new_tokens": 4}, "min_new_tokens"),
+    ({"stop": ["a"] * 17}, "stop"),
+    ({"stop": ["a", ""]}, "stop[1]"),
+    ({"stop": ["a" * 257]}, "stop[0]"),
+    ({"stop_token_ids": range(65)}, "stop_token_ids"),
+    ({"logprobs": 21}, "logprobs"),
 ]
 
 
@@ -161,7 +178,39 @@ async def test_what_serving_gets_of_a_generation_request(rig: Rig, method: str) 
     (asked,) = rig.inference.calls
     assert asked["task"] is (Task.TRANSLATION if "Translate" in method else Task.GENERATION)
     assert asked["sampling"] == Sampling(0.5, 0.25, 7, 2**64 - 1)
-    assert asked["max_new_tokens"] == 9
+    assert (asked["max_new_tokens"], asked["stopping"], asked["logprobs"]) == (9, Stopping(), None)
+
+
+@pytest.mark.parametrize("method", UNARY[1:] + STREAMED)
+async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
+    sampling = inference_pb2.Sampling(
+        seed=3,
+        min_p=0.25,
+        repetition_penalty=1.5,
+        presence_penalty=-0.5,
+        frequency_penalty=0.75,
+        no_repeat_ngram_size=3,
+        logit_bias={7: -100.0, 0: 0.5},
+    )
+    fields: dict[str, Any] = {"min_new_tokens": 2, "stop": ["\n", "é"], "stop_token_ids": [4, 0], "logprobs": 0}
+    call = getattr(rig.stub, method)(build(method, sampling=sampling, **fields))
+    if method in STREAMED:
+        async for _ in call:
+            pass
+    else:
+        await call
+    (asked,) = rig.inference.calls
+    assert asked["sampling"] == Sampling(
+        seed=3,
+        min_p=0.25,
+        repetition_penalty=1.5,
+        presence_penalty=-0.5,
+        frequency_penalty=0.75,
+        no_repeat_ngram_size=3,
+        logit_bias={7: -100.0, 0: 0.5},
+    )
+    assert asked["stopping"] == Stopping(2, ("\n", "é"), (4, 0))
+    assert asked["logprobs"] == 0
 
 
 async def test_unset_is_told_from_zero(rig: Rig) -> None:
@@ -183,6 +232,7 @@ async def test_registering_names_its_bad_fields(rig: Rig) -> None:
         ({"path": ""}, "path"),
         ({"task": 99}, "task"),
         ({"precision": 99}, "precision"),
+        ({"gate": 99}, "gate"),
     ]
     for fields, name in cases:
         request = checkpoint_pb2.RegisterCheckpointRequest(**{"name": "known", "path": "/x", **fields})

@@ -73,6 +73,29 @@ async def test_unary_answers_keep_their_order(rig: Rig) -> None:
     assert translate.results[1].usage.output_tokens == 2
 
 
+async def test_a_stop_tells_what_matched(rig: Rig) -> None:
+    inputs = [inference_pb2.GenerateInput(text="ab")]
+    alternatives = [
+        inference_pb2.Alternative(token_id=3, text="x", logprob=-0.5),
+        inference_pb2.Alternative(token_id=4, text="y", logprob=-1.5),
+    ]
+    logprob = inference_pb2.TokenLogprob(token_id=3, text="x", logprob=-0.5, alternatives=alternatives)
+    fields: dict[str, Any] = {"checkpoint": "known", "inputs": inputs, "logprobs": 2}
+    response = await rig.stub.Generate(inference_pb2.GenerateRequest(stop=["\n"], **fields))
+    (result,) = response.results
+    assert result.finish_reason == inference_pb2.FINISH_REASON_STOP_SEQUENCE
+    assert (result.WhichOneof("matched_stop"), result.stop_string) == ("stop_string", "\n")
+    assert list(result.logprobs) == [logprob]
+    response = await rig.stub.Generate(inference_pb2.GenerateRequest(stop_token_ids=[0], **fields))
+    (result,) = response.results
+    assert (result.WhichOneof("matched_stop"), result.stop_token_id) == ("stop_token_id", 0)
+    call = rig.stub.StreamGenerate(inference_pb2.StreamGenerateRequest(stop=["\n"], **fields))
+    first, last = [delta async for delta in call]
+    assert (first.WhichOneof("matched_stop"), list(first.logprobs)) == (None, [])
+    assert (last.stop_string, list(last.logprobs)) == ("\n", [logprob])
+    assert last.finish_reason == inference_pb2.FINISH_REASON_STOP_SEQUENCE
+
+
 async def test_a_caller_that_leaves_closes_the_stream(rig: Rig) -> None:
     rig.inference.gate.clear()
     call = rig.stub.StreamGenerate(request("ab"))

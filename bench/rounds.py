@@ -1,0 +1,78 @@
+"""Interleaved measuring: each round runs every candidate once on the same prompts, one after another (A B C A B C). The bench's process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.candidate import Candidate, Tokens
+from bench.shapes import Work
+from bench.summary import Sample
+
+_LEAST_PROCESSOR = 0.6
+"""Seconds of processor time of one sample, for the kernel's ticks of 10 ms to be small; shorter work is repeated."""
+_MOST_REPEATS = 16
+_PAUSE = 0.1
+"""Seconds between two candidates, so that the threads of the one before have stopped to spin."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """One piece of work: the samples of each candidate, and what they wrote in the first round."""
+
+    work: Work
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
+    written: dict[str, list[list[int]]] = field(default_factory=dict)
+
+    def agreement(self, reference: str) -> dict[str, float]:
+        """The share of the prompts on which a candidate wrote the reference's tokens, all of them."""
+        expected = self.written.get(reference)
+        if not expected:
+            return {}
+        return {
+            name: sum(a == b for a, b in zip(answers, expected, strict=True)) / len(expected)
+            for name, answers in self.written.items()
+            if name != reference and all(answers)
+        }
+
+
+def measure(
+    work: Work,
+    candidates: Sequence[Candidate],
+    rounds: int,
+    prompts: Callable[[int], Tokens],
+    told: Callable[[str], None],
+) -> Measured:
+    """`prompts` gives those of a round. Before the first round each candidate runs once unmeasured, which also sets its repeats."""
+    measured = Measured(work)
+    for candidate in candidates:
+        _, processor, _ = run(candidate, prompts(-1), work.new_tokens, 1)
+        repeats = math.ceil(_LEAST_PROCESSOR / max(processor, 1e-3))
+        measured.repeats[candidate.name] = min(_MOST_REPEATS, repeats)
+        measured.samples[candidate.name] = []
+    for number in range(rounds):
+        texts = prompts(number)
+        for candidate in candidates:
+            repeats = measured.repeats[candidate.name]
+            written, processor, wall = run(candidate, texts, work.new_tokens, repeats)
+            per_token = 1e3 / (repeats * work.tokens)
+            measured.samples[candidate.name].append(Sample(processor * per_token, wall * per_token))
+            measured.written.setdefault(candidate.name, written)
+        told(f"{work.shape}, {work}: round {number + 1} of {rounds}")
+    return measured
+
+
+def run(
+    candidate: Candidate, prompts: Tokens, new_tokens: int, repeats: int
+) -> tuple[list[list[int]], float, float]:
+    """What was written, and the seconds of processor time and of the clock that it took."""
+    time.sleep(_PAUSE)
+    written: list[list[int]] = []
+    before, began = candidate.processor_seconds(), time.perf_counter()
+    for _ in range(repeats):
+        written = candidate.generate(prompts, new_tokens)
+    wall, after = time.perf_counter() - began, candidate.processor_seconds()
+    return written, after - before, wall

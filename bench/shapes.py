@@ -1,0 +1,74 @@
+"""What is measured: shapes of checkpoints, pieces of work, and the made-up words that prompts are written in. Pure, any process."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiouy"
+SYLLABLES = [first + second for first in _CONSONANTS for second in _VOWELS]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A checkpoint with random weights. Its measures are those of the real architecture."""
+
+    name: str
+    architecture: str
+    """gpt2 or marian."""
+    layers: int
+    """Of the decoder, and of the encoder where there is one."""
+    width: int
+    heads: int
+    feed_forward: int
+    vocab_size: int
+    positions: int
+    end_tokens: int
+    """Special tokens that a tokenized prompt ends with; they count as input."""
+    cache_bytes: int
+    """What 32 rows of the server's cache take, with room to spare."""
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("gpt2-124m", "gpt2", 12, 768, 12, 3072, 50257, 1024, 0, 4 << 30),
+        Shape("marian-6-6", "marian", 6, 512, 8, 2048, 32000, 512, 1, 2 << 30),
+        Shape("gpt2-tiny", "gpt2", 2, 64, 4, 128, 2000, 320, 0, 256 << 20),
+        Shape("marian-tiny", "marian", 2, 64, 4, 128, 2000, 320, 1, 256 << 20),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A closed batch: all prompts at once, greedy search, no end token."""
+
+    shape: str
+    batch: int
+    input_tokens: int
+    """Of each prompt, special tokens included."""
+    new_tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.input_tokens} in, {self.new_tokens} out, batch {self.batch}"
+
+    @property
+    def tokens(self) -> int:
+        """What is generated."""
+        return self.batch * self.new_tokens
+
+
+def words() -> Iterator[str]:
+    """Made-up words of two syllables, then of three, in a fixed order; each is one token of both tokenizers."""
+    for length in (2, 3):
+        yield from map("".join, itertools.product(SYLLABLES, repeat=length))
+
+
+def prompts(work: Work, word_ids: Sequence[int], end_ids: Sequence[int], seed: int) -> list[list[int]]:
+    """Token ids of each prompt, drawn from `word_ids`; the same for the same seed."""
+    draw = random.Random(f"{seed} {work}")
+    length = work.input_tokens - len(end_ids)
+    return [[*draw.choices(word_ids, k=length), *end_ids] for _ in range(work.batch)]

@@ -1,0 +1,185 @@
+"""Rewrites exported float32 graphs so that every product with a large weight runs in 8-bit integers, row by row. Export process.
+
+    x -> ReduceMax, ReduceMin -> one scale for each row -> QuantizeLinear (a block is the whole row, zero point 128) -> xq
+    xq -> com.microsoft.MatMulIntegerToFloat (a scale for each output channel) -> Mul (the row's scale) -> Add (bias)
+
+A row's scale depends on nothing but the row, and integer sums have no rounding, so a sequence's answer is the same alone and in
+any batch, bit for bit. ONNX Runtime's own dynamic quantization takes one scale for a whole batch, so that one caller's text
+changes another's answer (docs/decisions/0009). The quantized rows are shared by all products that read them.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
+from trine.artifact import WeightForm
+
+_LEVELS = {WeightForm.S8: 127, WeightForm.U8: 127, WeightForm.S7: 63}
+_ZERO = 128
+_SMALLEST = np.float32(1e-9)
+"""Least magnitude of a row: a row of zeros has no scale of its own."""
+_MIN_OUTPUTS = 16
+"""Products with fewer outputs stay in float32: a classifier's last layer costs nothing, and its errors are the answer's."""
+_CONTRIB = "com.microsoft"
+_EXTERNAL_BYTES = 1024
+"""Tensors from this size on are stored beside the graph."""
+_ALIGNMENT = 4096
+"""Offsets of stored tensors; ONNX Runtime maps them into memory in pages."""
+
+
+def weight_form(cpuinfo: Path = Path("/proc/cpuinfo")) -> WeightForm:
+    """The form that this machine multiplies exactly and fastest.
+
+    x86 without VNNI adds products of unsigned and signed bytes in 16 bits, which saturate; unsigned weights take another
+    instruction. With VNNI, and on ARM, signed weights are exact and 2 to 3 times faster than unsigned ones.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return WeightForm.S8
+    try:
+        flags = set(cpuinfo.read_text(encoding="ascii", errors="replace").split())
+    except OSError:
+        flags = set()
+    return WeightForm.S8 if flags & {"avx512_vnni", "avx_vnni"} else WeightForm.U8
+
+
+def quantize(source: Path, target: Path, form: WeightForm) -> None:
+    """Write every graph of the folder `source`, quantized, to the folder `target`, weights beside it."""
+    for path in sorted(source.glob("*.onnx")):
+        model = onnx.load(str(path))
+        rewrite(model, form)
+        _save(model, target / path.name)
+
+
+def rewrite(model: onnx.ModelProto, form: WeightForm) -> None:
+    """Replace the products in place, and drop the float32 weights that nothing reads any more."""
+    graph = model.graph
+    rewriting = _Rewriting(graph, form)
+    for node in graph.node:
+        rewriting.take(node)
+    read = {name for node in rewriting.nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    kept += [numpy_helper.from_array(array, name) for name, array in rewriting.constants.items()]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(rewriting.nodes)
+    graph.initializer.extend(kept)
+    if all(opset.domain != _CONTRIB for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
+
+
+class _Rewriting:
+    """The nodes and constants of the new graph, in the order of the old one."""
+
+    def __init__(self, graph: onnx.GraphProto, form: WeightForm) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self._form = form
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._rows: dict[str, tuple[str, str]] = {}
+        """What has been quantized: name of x to the names of its integers and of its scales."""
+        self._shapes: dict[str, int] = {}
+        """Inputs of each weight that has been quantized, by the name of its integers."""
+
+    def take(self, node: onnx.NodeProto) -> None:
+        weight = self._weight(node)
+        if weight is None:
+            self.nodes.append(node)
+            return
+        weights, scales = self._quantized_weight(*weight)
+        rows, row_scales = self._quantized_rows(node.input[0], self._shapes[weights])
+        bias = node.input[2] if len(node.input) > 2 else ""
+        one, zero = self._constant("int8.one", np.float32(1)), self._constant("int8.zero", np.uint8(_ZERO))
+        operands = [rows, weights, one, scales, zero, *([zero] if self._form is WeightForm.U8 else [])]
+        product = self._add("MatMulIntegerToFloat", operands, f"{node.output[0]}.int8", domain=_CONTRIB)
+        scaled = self._add("Mul", [product, row_scales], f"{product}.scaled" if bias else node.output[0])
+        if bias:
+            self._add("Add", [scaled, bias], node.output[0])
+
+    def _weight(self, node: onnx.NodeProto) -> tuple[onnx.TensorProto, bool] | None:
+        """The constant that `node` multiplies rows with, and whether it is stored transposed; None: not for us."""
+        if node.op_type not in ("MatMul", "Gemm") or node.domain or node.input[1] not in self._weights:
+            return None
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        transposed = bool(attributes.get("transB", 0))
+        scaled = attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0
+        tensor = self._weights[node.input[1]]
+        if attributes.get("transA", 0) or scaled or tensor.data_type != TensorProto.FLOAT:
+            return None
+        if len(tensor.dims) != 2 or tensor.dims[0 if transposed else 1] < _MIN_OUTPUTS:
+            return None
+        return tensor, transposed
+
+    def _quantized_weight(self, tensor: onnx.TensorProto, transposed: bool) -> tuple[str, str]:
+        """Names of the integers [inputs, outputs] and of the scales [outputs]; a weight that is used twice is stored once."""
+        name = f"{tensor.name}.{self._form}{'.t' if transposed else ''}"
+        if name not in self.constants:
+            stored = numpy_helper.to_array(tensor)
+            integers, scales = quantize_weight(stored.T if transposed else stored, self._form)
+            self._shapes[self._constant(name, integers)] = len(integers)
+            self._constant(f"{name}.scale", scales)
+        return name, f"{name}.scale"
+
+    def _quantized_rows(self, x: str, length: int) -> tuple[str, str]:
+        """Names of x [..., length] in unsigned bytes around 128, and of its scales [..., 1]."""
+        if x not in self._rows:
+            last = self._constant("int8.last_axis", np.array([-1], np.int64))
+            highest = self._add("ReduceMax", [x, last], f"{x}.max", keepdims=1)
+            lowest = self._add("ReduceMin", [x, last], f"{x}.min", keepdims=1)
+            negated = self._add("Neg", [lowest], f"{x}.negated")
+            smallest = self._constant("int8.smallest", _SMALLEST)
+            largest = self._add("Max", [highest, negated, smallest], f"{x}.largest")
+            step = self._constant("int8.step", np.float32(1 / 127))
+            scale = self._add("Mul", [largest, step], f"{x}.scale")
+            shape = self._add("Shape", [scale], f"{x}.scale.shape")
+            value = numpy_helper.from_array(np.array([_ZERO], np.uint8))
+            zeros = self._add("ConstantOfShape", [shape], f"{x}.zeros", value=value)
+            rows = self._add("QuantizeLinear", [x, scale, zeros], f"{x}.u8", axis=-1, block_size=length)
+            self._rows[x] = rows, scale
+        return self._rows[x]
+
+    def _constant(self, name: str, array: Any) -> str:
+        self.constants.setdefault(name, np.ascontiguousarray(array))
+        return name
+
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+
+def quantize_weight(
+    weight: NDArray[np.float32], form: WeightForm
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """float32 [inputs, outputs] to integers of the same shape, symmetric around 0 (U8: around 128), and a scale for each output.
+
+    S8 and U8 have 127 steps on each side, S7 has 63.
+    """
+    largest = np.abs(weight).max(axis=0)
+    scales = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(_LEVELS[form])
+    integers = np.rint(weight / scales)
+    if form is WeightForm.U8:
+        return (integers + _ZERO).astype(np.uint8), scales
+    return integers.astype(np.int8), scales
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Write the graph, and its large tensors to `path`.data, each at the beginning of a page."""
+    location = f"{path.name}.data"
+    with path.with_name(location).open("wb") as file:
+        for tensor in _large(model):
+            file.write(bytes(-file.tell() % _ALIGNMENT))
+            external_data_helper.set_external_data(tensor, location, file.tell(), len(tensor.raw_data))
+            file.write(tensor.raw_data)
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+    path.write_bytes(model.SerializeToString())
+
+
+def _large(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    return (tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _EXTERNAL_BYTES)

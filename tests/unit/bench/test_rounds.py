@@ -1,0 +1,127 @@
+"""How candidates take turns, what a sample is made of, and what the floors say of it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+from xml.etree import ElementTree
+
+import pytest
+from bench import floors, plot, report, rounds, shapes
+from bench.candidate import Tokens
+from bench.machine import Load
+from bench.rounds import Measured
+from bench.shapes import Work
+from bench.summary import Sample
+
+WORK = Work("gpt2-tiny", 2, 6, 4)
+
+
+class Stub:
+    """Each generate costs `cost` seconds of processor time; the answer is `token` over and over."""
+
+    facts = {"numbers": "made up"}
+
+    def __init__(self, name: str, cost: float, calls: list[tuple[str, Tokens]], token: int = 7) -> None:
+        self.name = name
+        self._cost, self._calls, self._token, self._used = cost, calls, token, 100.0
+
+    def generate(self, prompts: Tokens, new_tokens: int) -> list[list[int]]:
+        self._calls.append((self.name, prompts))
+        self._used += self._cost
+        return [[self._token] * new_tokens for _ in prompts]
+
+    def processor_seconds(self) -> float:
+        return self._used
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_PAUSE", 0.0)
+
+
+def test_candidates_take_turns_on_the_same_prompts() -> None:
+    calls: list[tuple[str, Tokens]] = []
+    pair = [Stub("a", 1.0, calls), Stub("b", 2.0, calls)]
+    rounds.measure(WORK, pair, 3, lambda number: [[number]], lambda line: None)
+    assert calls == [(name, [[number]]) for number in (-1, 0, 1, 2) for name in "ab"]
+
+
+def test_a_sample_is_milliseconds_for_each_token() -> None:
+    measured = rounds.measure(WORK, [Stub("a", 1.6, [])], 2, lambda number: [[1]], lambda line: None)
+    assert [sample.processor for sample in measured.samples["a"]] == pytest.approx([200, 200])
+
+
+def test_short_work_is_repeated_and_still_counted_for_each_token() -> None:
+    calls: list[tuple[str, Tokens]] = []
+    measured = rounds.measure(WORK, [Stub("a", 0.08, calls)], 1, lambda number: [[1]], lambda line: None)
+    assert measured.repeats == {"a": 8}
+    assert len(calls) == 9
+    assert measured.samples["a"][0].processor == pytest.approx(10)
+
+
+def test_agreement_counts_prompts_and_leaves_out_who_told_no_tokens() -> None:
+    measured = Measured(WORK, written={"r": [[1, 2], [3, 4]], "a": [[1, 2], [3, 5]], "served": [[], []]})
+    assert measured.agreement("r") == {"a": 0.5}
+    assert measured.agreement("nobody") == {}
+
+
+def measured(batch: int, **processor: float) -> Measured:
+    found = Measured(Work("gpt2-124m", batch, 32, 32))
+    for name, value in processor.items():
+        found.samples[name.replace("_", " ")] = [Sample(value, value)] * 3
+    return found
+
+
+def test_floors_are_the_servers_in_its_own_precision() -> None:
+    one = measured(
+        8,
+        runtime_int8=4,
+        served_int8=5,
+        served_fp32=10,
+        CTranslate2_int8=8,
+        CTranslate2_fp32=11,
+        PyTorch_fp32=15,
+    )
+    told = {(ours, peer): (value.median, floor) for ours, peer, value, floor in floors.ratios(one, "gpt2")}
+    assert told == {
+        ("runtime int8", "CTranslate2 int8"): (2, None),
+        ("runtime int8", "PyTorch fp32"): (3.75, None),
+        ("served int8", "CTranslate2 int8"): (1.6, 1.25),
+        ("served int8", "PyTorch fp32"): (3, 2),
+        ("served fp32", "CTranslate2 fp32"): (1.1, 1.2),
+        ("served fp32", "PyTorch fp32"): (1.5, 2),
+    }
+
+
+def test_the_report_says_which_floors_were_missed() -> None:
+    one = measured(8, served_int8=5, served_fp32=10, CTranslate2_int8=8, CTranslate2_fp32=11)
+    text = report.markdown({"cores": "2"}, Load(60, 0.5, 0.25), {}, [one], ["gpt2-124m, something"])
+    assert "| served int8 | CTranslate2 int8 | 1.6 (1.6–1.6) | 1.25: reached |" in text  # noqa: RUF001
+    assert "| served fp32 | CTranslate2 fp32 | 1.1 (1.1–1.1) | 1.2: **missed** |" in text  # noqa: RUF001
+    assert "everything else on the machine 25%" in text
+    assert "gpt2-124m, something" in text
+
+
+def test_the_plot_is_well_formed_and_has_a_bar_for_each_candidate() -> None:
+    drawing = ElementTree.fromstring(plot.bars([measured(1, served_int8=5, CTranslate2_int8=8)] * 4))
+    bars = [bar for bar in drawing.iter("{http://www.w3.org/2000/svg}rect") if bar.get("fill") != "white"]
+    widths = [float(bar.attrib["width"]) for bar in bars]
+    assert len(bars) == 8
+    assert widths[1] / widths[0] == pytest.approx(1.6, abs=0.01)
+
+
+def test_prompts_are_the_same_for_the_same_round_only() -> None:
+    ids, ends = list(range(10, 500)), [0]
+    first = shapes.prompts(WORK, ids, ends, 3)
+    assert first == shapes.prompts(WORK, ids, ends, 3)
+    assert first != shapes.prompts(WORK, ids, ends, 4)
+    assert [len(prompt) for prompt in first] == [6, 6]
+    assert all(prompt[-1] == 0 and 0 not in prompt[:-1] for prompt in first)

@@ -1,0 +1,136 @@
+"""Registrations over an export that is played: what becomes of its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.unit.engine.tasks.manifests import classifier
+from trine import artifact
+from trine.artifact import Family, Parity, ParityCheck, Precision, Task
+from trine.config import Settings
+from trine.export import launcher
+from trine.export.launcher import Progress, Verdict
+from trine.export.plan import CheckpointInfo, ExportPlan, Gate
+from trine.front.serving import publisher
+from trine.front.serving.administration import Administration
+from trine.front.serving.pool import Pool
+from trine.front.serving.publisher import Publisher
+from trine.front.serving.views import VersionView
+from trine.registry.records import VersionState
+from trine.registry.repository import Repository
+from trine.telemetry.metrics import Metrics
+
+GOOD = ParityCheck("logits", 1e-6, 1e-4, False, True, 64)
+BAD = ParityCheck("int8_chrf", 70.0, 90.0, True, False, 64)
+
+
+@dataclass
+class Export:
+    """What the played export seals, and what it was asked."""
+
+    precision: Precision = Precision.FP32
+    parity: Parity = field(default_factory=lambda: Parity(True, (GOOD,)))
+    why: str = ""
+    plans: list[ExportPlan] = field(default_factory=list)
+
+    async def run(self, plan: ExportPlan) -> AsyncIterator[Progress]:
+        self.plans.append(plan)
+        found = classifier(precision=self.precision, parity=self.parity, precision_reason=self.why)
+        artifact.seal(plan.staging, found)
+        yield Progress("quantize", 1.0, "weights quantized")
+        yield Progress("verify", 1.0, "told", Verdict(self.parity.passed, "the figures"))
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch) -> Export:
+    played = Export()
+
+    def inspect(_: Path, task: Task | None, precision: Precision | None, gate: Gate) -> CheckpointInfo:
+        return CheckpointInfo("X", Family.ENCODER, Task.CLASSIFICATION, 8, f"{precision} {gate}")
+
+    monkeypatch.setattr(launcher, "run", played.run)
+    monkeypatch.setattr(publisher, "inspect", inspect)
+    return played
+
+
+@pytest.fixture
+def administration(tmp_path: Path) -> Administration:
+    settings = Settings.model_validate({"repository": tmp_path / "repository", "import_root": tmp_path})
+    repository, metrics = Repository(tmp_path / "repository"), Metrics()
+    pool = Pool(repository, settings, metrics, lambda: None)
+    return Administration(repository, pool, Publisher(repository, pool, settings, metrics))
+
+
+async def register(
+    administration: Administration,
+    folder: Path,
+    precision: Precision | None = None,
+    gate: Gate = Gate.ENFORCE,
+) -> tuple[VersionView, bool, str]:
+    steps = administration.register("x", str(folder), task=None, precision=precision, gate=gate, hold=True)
+    last = [step async for step in steps][-1]
+    assert last.version is not None
+    return last.version, last.existing, last.message
+
+
+async def test_without_a_precision_the_export_decides(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    export.precision = Precision.INT8
+    version, _, message = await register(administration, tmp_path)
+    assert (version.state, version.precision) == (VersionState.READY, Precision.INT8)
+    assert message == "x:1 is ready in int8"
+    assert [(plan.precision, plan.gate) for plan in export.plans] == [(None, Gate.ENFORCE)]
+
+
+async def test_why_int8_was_not_chosen_is_shown(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    export.why = "float32, because int8 is too far from it: int8_chrf 70"
+    version, _, _ = await register(administration, tmp_path)
+    assert (version.state, version.precision) == (VersionState.READY, Precision.FP32)
+    assert version.precision_reason == export.why
+    assert version.reason == ""
+    (shown,) = administration.get("x").versions
+    assert shown.precision_reason == export.why
+
+
+async def test_int8_asked_for_that_the_gate_refuses_is_failed(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    export.precision, export.parity = Precision.INT8, Parity(False, (GOOD, BAD))
+    version, _, message = await register(administration, tmp_path, Precision.INT8)
+    assert (version.state, version.precision) == (VersionState.FAILED, Precision.INT8)
+    assert version.parity == export.parity
+    assert message == "x:1 is failed: the figures"
+
+
+async def test_an_overridden_gate_publishes_and_says_so(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    export.precision, export.parity = Precision.INT8, Parity(False, (GOOD, BAD), overridden=True)
+    version, _, message = await register(administration, tmp_path, Precision.INT8, Gate.REPORT)
+    assert version.state is VersionState.READY
+    assert version.parity == export.parity
+    assert message == "x:1 is ready in int8 although its gate failed"
+    assert export.plans[0].gate is Gate.REPORT
+
+
+async def test_each_recipe_is_a_version_of_its_own_and_is_found_again(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    recipes = [(None, Gate.ENFORCE), (Precision.FP32, Gate.ENFORCE), (Precision.FP32, Gate.REPORT)]
+    for number, (precision, gate) in enumerate(recipes, start=1):
+        for existing in (False, True):
+            version, found, _ = await register(administration, tmp_path, precision, gate)
+            assert (version.number, found) == (number, existing)
+
+
+def test_a_record_written_before_int8_is_read() -> None:
+    kept = msgspec.json.encode({"passed": True, "checks": []})
+    assert msgspec.json.decode(kept, type=Parity) == Parity(True, (), overridden=False)
