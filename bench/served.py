@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import trine
 from bench import accounting
 from bench.candidate import Tokens
 from trine.client import Client
@@ -62,7 +63,8 @@ class Served:
         ports = self._wait_for_ports()
         self._client = Client(f"127.0.0.1:{ports['grpc']}", f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
         version = self._client.load(self._checkpoint)
-        self._generates = str(version.task) == "generation"
+        self._generates = version.task == "generation"
+        self.facts = {"trine": trine.__version__, "over": "gRPC", "numbers": version.precision}
         return self
 
     def _wait_for_ports(self) -> dict[str, int]:
