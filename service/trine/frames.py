@@ -158,7 +158,9 @@ class Delta(Frame, frozen=True):
 
     def followed_by(self, newer: Delta) -> Delta:
         """Both as one; of the same input."""
-        return Delta(self.id, self.input_index, self.text + newer.text, newer.finish, newer.usage, newer.last)
+        return msgspec.structs.replace(
+            newer, text=self.text + newer.text, logprobs=[*self.logprobs, *newer.logprobs]
+        )
 
 
 class Step(Frame, tag=3, frozen=True):

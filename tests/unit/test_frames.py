@@ -125,3 +125,21 @@ def test_what_is_too_much_for_one_frame_leaves_in_several(monkeypatch: pytest.Mo
 def test_two_deltas_of_an_input_are_one() -> None:
     both = frames.Delta(3, 1, "a").followed_by(frames.Delta(3, 1, "b", "stop", USAGE, True))
     assert both == frames.Delta(3, 1, "ab", "stop", USAGE, True)
+
+
+def test_deltas_that_gathered_lose_nothing() -> None:
+    first = frames.Delta(1, 0, "a", logprobs=[frames.TokenLogprob(3, "a", -0.5, [])])
+    last = frames.Delta(
+        1,
+        0,
+        "b",
+        "stop_sequence",
+        frames.Usage(2, 2),
+        last=True,
+        matched="\n",
+        logprobs=[frames.TokenLogprob(4, "b", -0.25, [])],
+    )
+    both = first.followed_by(last)
+    assert (both.text, both.finish, both.usage, both.last) == ("ab", "stop_sequence", last.usage, True)
+    assert both.matched == "\n"
+    assert [one.token_id for one in both.logprobs] == [3, 4]

@@ -19,7 +19,7 @@ from trine.artifact import Family, Precision, Task
 from trine.errors import NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, WrongTask
 from trine.registry.architectures import ARCHITECTURES, Architecture
 
-RECIPE = "1"
+RECIPE = "2"
 """Version of the export: raised whenever the same checkpoint would give another artifact."""
 
 CONFIG = "config.json"

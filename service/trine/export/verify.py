@@ -40,9 +40,7 @@ def prove(
     sequences = _sequences(checkpoint, artifact, reference, report, limits)
     if artifact.manifest.family is Family.ENCODER:
         runner = EncoderRunner(artifact, threads)
-        _compare_encoder(
-            runner, artifact.manifest.multi_label, reference, sequences, report, limits, told
-        )
+        _compare_encoder(runner, artifact.manifest.multi_label, reference, sequences, report, limits, told)
         drift = selftest.drift(artifact, runner)
     else:
         walker = Walker.of(artifact, threads)

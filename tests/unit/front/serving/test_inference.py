@@ -297,6 +297,8 @@ async def test_what_gathers_for_a_slow_reader_leaves_as_one_delta(make_room: Mak
         ["x" * 20],
         task=Task.GENERATION,
         sampling=Sampling(),
+        stopping=Stopping(),
+        logprobs=None,
         max_new_tokens=None,
         priority=2,
         caller="me",

@@ -192,7 +192,12 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
         no_repeat_ngram_size=3,
         logit_bias={7: -100.0, 0: 0.5},
     )
-    fields: dict[str, Any] = {"min_new_tokens": 2, "stop": ["\n", "é"], "stop_token_ids": [4, 0], "logprobs": 0}
+    fields: dict[str, Any] = {
+        "min_new_tokens": 2,
+        "stop": ["\n", "é"],
+        "stop_token_ids": [4, 0],
+        "logprobs": 0,
+    }
     call = getattr(rig.stub, method)(build(method, sampling=sampling, **fields))
     if method in STREAMED:
         async for _ in call:
