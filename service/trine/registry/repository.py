@@ -13,7 +13,6 @@ Reads are answered from memory; `refresh` reads one name anew, and every change 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ import msgspec
 
 from trine import artifact
 from trine.errors import CheckpointNotFound, NotPossible
+from trine.registry.lock import Lock
 from trine.registry.records import Record, VersionState
 from trine.registry.references import LIVE, Reference, check_name, is_name
 
@@ -48,7 +48,7 @@ class Checkpoint:
 
 class Repository:
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()  # engines and exports run in folders of their own
         root.mkdir(parents=True, exist_ok=True)
         self._checkpoints: dict[str, Checkpoint] = {}
         with self._exclusive():
@@ -161,7 +161,7 @@ class Repository:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Hold the whole repository for the few system calls that must not interleave with another server's."""
-        lock = _Lock(self.root)
+        lock = Lock(self.root)
         lock.take(wait=True)
         try:
             yield
@@ -178,7 +178,7 @@ class Reservation:
         self.number = number
         self.folder = repository.root / name / f".{number}"
         self.staging = self.folder / ARTIFACT
-        self._lock = _Lock(self.folder)
+        self._lock = Lock(self.folder)
         self._lock.take()
         self._done = False
 
@@ -206,7 +206,7 @@ class Reservation:
         _replace(self.folder / RECORD, msgspec.json.encode(record))
         artifact.publish(self.folder, self.folder.parent / str(self.number))
         self._done = True
-        (self.folder.parent / str(self.number) / _Lock.NAME).unlink(missing_ok=True)
+        (self.folder.parent / str(self.number) / Lock.NAME).unlink(missing_ok=True)
         self._lock.release()
         self.repository.refresh(self.name)
 
@@ -223,30 +223,6 @@ class Reservation:
         self.repository.refresh(self.name)
 
 
-class _Lock:
-    """An flock that ends with the process that holds it."""
-
-    NAME = ".lock"
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / self.NAME
-        self._descriptor = -1
-
-    def take(self, *, wait: bool = False) -> bool:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            self.release()
-            return False
-        return True
-
-    def release(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
 def _checkpoint_folders(root: Path) -> list[Path]:
     """The folders that bear a name; what else a volume holds, as ext4's lost+found, is not ours to read or to remove."""
     return [entry for entry in sorted(root.iterdir()) if is_name(entry.name) and entry.is_dir()]
@@ -258,7 +234,7 @@ def _sweep(folder: Path) -> None:
         if entry.name.startswith(".removing-"):
             shutil.rmtree(entry, ignore_errors=True)
         elif _RUNNING.fullmatch(entry.name):
-            lock = _Lock(entry)
+            lock = Lock(entry)
             if lock.take():
                 shutil.rmtree(entry, ignore_errors=True)
                 lock.release()

@@ -146,6 +146,17 @@ def test_an_alias_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "a").iterdir() if p.name.startswith(".aliases")] == []
 
 
+def test_a_relative_folder_means_the_same_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    repository = Repository(Path("repository"))
+    with repository.reserve("a") as reservation:
+        assert reservation.staging.is_absolute()
+    made = publish(repository, "a")
+    assert repository.artifact_folder(made).is_relative_to(tmp_path)
+
+
 def test_foreign_folders_and_broken_records_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "a" / "1").mkdir(parents=True)
