@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,11 @@ def test_batch_equals_single(client: Client) -> None:
 
 def test_seeded_batch_equals_single(client: Client) -> None:
     """Input i of a batch draws as if it were alone with the seed plus i."""
-    for call, name, texts in ((client.generate, "verse", PROMPTS), (client.translate, "en-fr", SENTENCES)):
+    calls: list[tuple[Any, str, list[str]]] = [
+        (client.generate, "verse", PROMPTS),
+        (client.translate, "en-fr", SENTENCES),
+    ]
+    for call, name, texts in calls:
         options = {"temperature": 0.8, "top_p": 0.9, "top_k": 50, "max_new_tokens": 16}
         together = call(name, texts, seed=7, **options)
         assert together == [call(name, text, seed=7 + i, **options) for i, text in enumerate(texts)]
@@ -58,10 +63,11 @@ def test_seeded_batch_equals_single(client: Client) -> None:
 
 
 def test_stream_equals_unary(client: Client) -> None:
-    for stream, unary, name, texts in (
+    calls: list[tuple[Any, Any, str, list[str]]] = [
         (client.stream_generate, client.generate, "verse", PROMPTS),
         (client.stream_translate, client.translate, "en-fr", SENTENCES),
-    ):
+    ]
+    for stream, unary, name, texts in calls:
         joined = [""] * len(texts)
         endings = {}
         for delta in stream(name, texts, max_new_tokens=30):
@@ -92,7 +98,7 @@ def test_stream_equals_unary(client: Client) -> None:
         (lambda c: c.generate("verse", "x", temperature=math.nan), InvalidInput, "sampling.temperature"),
         (lambda c: c.generate("verse", "x", temperature=-1.0), InvalidInput, "sampling.temperature"),
         (lambda c: c.generate("verse", "x", top_p=0.0), InvalidInput, "sampling.top_p"),
-        (lambda c: c.translate("en-fr", "house " * 300), InvalidInput, "inputs[0].text"),
+        (lambda c: c.translate("en-fr", "house " * 300, split="none"), InvalidInput, "inputs[0].text"),
         (lambda c: c.translate("en-fr", "x", max_new_tokens=10_000), InvalidInput, "max_new_tokens"),
         (lambda c: list(c.stream_generate("verse", ["ok", ""])), InvalidInput, "inputs[1].text"),
         (lambda c: list(c.stream_generate("verse", "x", max_new_tokens=0)), InvalidInput, "max_new_tokens"),

@@ -192,7 +192,12 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
         no_repeat_ngram_size=3,
         logit_bias={7: -100.0, 0: 0.5},
     )
-    fields: dict[str, Any] = {"min_new_tokens": 2, "stop": ["\n", "é"], "stop_token_ids": [4, 0], "logprobs": 0}
+    fields: dict[str, Any] = {
+        "min_new_tokens": 2,
+        "stop": ["\n", "é"],
+        "stop_token_ids": [4, 0],
+        "logprobs": 0,
+    }
     call = getattr(rig.stub, method)(build(method, sampling=sampling, **fields))
     if method in STREAMED:
         async for _ in call:
@@ -211,6 +216,19 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
     )
     assert asked["stopping"] == Stopping(2, ("\n", "é"), (4, 0))
     assert asked["logprobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, True), ({"split": 0}, True), ({"split": 1}, True), ({"split": 2}, False)],
+)
+async def test_how_a_text_is_split(rig: Rig, given: dict[str, Any], expected: bool) -> None:
+    await rig.stub.Translate(build("Translate", **given))
+    async for _ in rig.stub.StreamTranslate(build("StreamTranslate", **given)):
+        pass
+    assert [asked["split"] for asked in rig.inference.calls] == [expected, expected]
+    refusal = await refused(rig.stub.Translate(build("Translate", split=3)))
+    assert (refusal.info.reason, refusal.fields) == ("INVALID_INPUT", ["split"])
 
 
 async def test_unset_is_told_from_zero(rig: Rig) -> None:
