@@ -53,7 +53,7 @@ def main() -> None:
     run = Run(options)
     for group in groups:
         run.measure(group)
-    run.write()
+    print(run.write())
 
 
 class Run:
@@ -82,16 +82,17 @@ class Run:
                     self._facts |= {one.name: self._facts.get(one.name, {}) | one.facts for one in running}
                 prompts = functools.partial(shapes.prompts, work, list(words), end_ids)
                 self._measured.append(rounds.measure(work, running, self._options.rounds, prompts, _tell))
+                self.write()  # after each piece, so that a run that breaks leaves what it has
 
-    def write(self) -> None:
-        """The tables, the plot and the samples."""
+    def write(self) -> str:
+        """The tables, the plot and the samples, as far as they are. Returns the tables."""
         name = "generation-tiny" if self._options.tiny else "generation"
         described, load = machine.describe(), self._watch.load()
         text = report.markdown(described, load, self._facts, self._measured, self._left_out)
         data = report.as_json(described, load, self._facts, self._measured)
         report.write(self._options.results, name, text, data)
         (self._options.results / f"{name}.svg").write_text(plot.bars(self._measured), encoding="utf-8")
-        print(text)
+        return text
 
 
 def plan(options: Options) -> list[list[Work]]:

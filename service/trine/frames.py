@@ -54,6 +54,8 @@ class Generate(Submit, tag=1, frozen=True):
     stopping: Stopping = Stopping()
     logprobs: int | None = None
     """Alternatives to tell with each token's log-probability; None: no log-probabilities."""
+    split: bool = True
+    """Translation: write each sentence on its own. Else a text that does not fit the context is refused."""
 
 
 class Cancel(Frame, tag=2, frozen=True):
@@ -122,6 +124,17 @@ class TokenLogprob(Frame, frozen=True):
     alternatives: list[Alternative] = []
 
 
+class Segment(Frame, frozen=True):
+    """One part of a translation: where it stands in the source and in the target, in code points, each end exclusive."""
+
+    source_begin: int
+    source_end: int
+    target_begin: int
+    target_end: int
+    finish: str
+    """As of Generated, of this part alone."""
+
+
 class Generated(Frame, frozen=True):
     """One input's text. `finish` is "stop", "length" or "stop_sequence"."""
 
@@ -132,6 +145,8 @@ class Generated(Frame, frozen=True):
     """The stop string, or the stop token id, that ended the text."""
     logprobs: list[TokenLogprob] = []
     """One for each written token, where they were asked for."""
+    segments: list[Segment] = []
+    """Of a translation, in order."""
 
 
 class Answer(Frame, tag=2, frozen=True):
@@ -155,11 +170,16 @@ class Delta(Frame, frozen=True):
     matched: str | int | None = None
     logprobs: list[TokenLogprob] = []
     """The tokens written since the input's last delta, where they were asked for."""
+    segments: list[Segment] = []
+    """Of a translation: those that are finished since the input's last delta."""
 
     def followed_by(self, newer: Delta) -> Delta:
         """Both as one; of the same input."""
         return msgspec.structs.replace(
-            newer, text=self.text + newer.text, logprobs=[*self.logprobs, *newer.logprobs]
+            newer,
+            text=self.text + newer.text,
+            logprobs=[*self.logprobs, *newer.logprobs],
+            segments=[*self.segments, *newer.segments],
         )
 
 

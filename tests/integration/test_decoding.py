@@ -60,6 +60,23 @@ def test_streams_with_stops_equal_the_unary_answer(client: Client) -> None:
             assert not any(stop in result.text for stop in options["stop"])
 
 
+def test_a_text_of_any_length_is_translated_sentence_by_sentence(client: Client) -> None:
+    """Beyond the context: as its sentences alone, with the whitespace that was between them; streamed, the same in order."""
+    text = "  " + "\n\n".join(" ".join(SENTENCES) for _ in range(20)) + "\n"
+    alone = [result.text for result in client.translate("en-fr", SENTENCES)]
+    result = client.translate("en-fr", text)
+    assert result.text == "  " + "\n\n".join(" ".join(alone) for _ in range(20)) + "\n"
+    assert [text[one.source_begin : one.source_end] for one in result.segments] == SENTENCES * 20
+    assert [result.text[one.target_begin : one.target_end] for one in result.segments] == alone * 20
+    deltas = list(client.stream_translate("en-fr", text))
+    assert "".join(delta.text for delta in deltas) == result.text
+    assert tuple(segment for delta in deltas for segment in delta.segments) == result.segments
+    assert (deltas[-1].usage, deltas[-1].finish_reason) == (result.usage, result.finish_reason)
+    with pytest.raises(InvalidInput) as caught:
+        client.translate("en-fr", text, split="none")
+    assert caught.value.field == "inputs[0].text"
+
+
 def test_a_stop_token_ends_a_text(client: Client) -> None:
     free = client.generate("verse", "ROMEO:", max_new_tokens=12, logprobs=0)
     token = free.logprobs[5].token_id

@@ -99,7 +99,7 @@ def test_stream_equals_unary(client: Client) -> None:
         (lambda c: c.generate("verse", "x", temperature=math.nan), InvalidInput, "sampling.temperature"),
         (lambda c: c.generate("verse", "x", temperature=-1.0), InvalidInput, "sampling.temperature"),
         (lambda c: c.generate("verse", "x", top_p=0.0), InvalidInput, "sampling.top_p"),
-        (lambda c: c.translate("en-fr", "house " * 300), InvalidInput, "inputs[0].text"),
+        (lambda c: c.translate("en-fr", "house " * 300, split="none"), InvalidInput, "inputs[0].text"),
         (lambda c: c.translate("en-fr", "x", max_new_tokens=10_000), InvalidInput, "max_new_tokens"),
         (lambda c: list(c.stream_generate("verse", ["ok", ""])), InvalidInput, "inputs[1].text"),
         (lambda c: list(c.stream_generate("verse", "x", max_new_tokens=0)), InvalidInput, "max_new_tokens"),

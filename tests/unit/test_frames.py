@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from trine import frames
 from trine.sampling import Sampling, Stopping
 
+SEGMENTS = [frames.Segment(1, 4, 0, 4, "length"), frames.Segment(5, 6, 5, 9, "stop")]
 USAGE = frames.Usage(3, 2, 1)
 LOGPROBS = [frames.TokenLogprob(3, " x", -0.5, [frames.Alternative(3, " x", -0.5)])]
 TO_ENGINE: list[Any] = [
@@ -31,6 +32,7 @@ TO_ENGINE: list[Any] = [
         Stopping(1, ("\n",), (7,)),
         20,
     ),
+    frames.Generate(4, ["a"], 1e9, 1, "x", Sampling(), None, False, split=False),
     frames.Cancel(2**40),
     frames.Ping(5),
     frames.Stop(),
@@ -40,6 +42,8 @@ TO_FRONT: list[Any] = [
     frames.LoadFailed("ARTIFACT_CORRUPT", "a file differs"),
     frames.Answer(1, classified=[frames.Classified([("good", 0.75), ("bad", 0.25)], USAGE)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE)]),
+    frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE, segments=SEGMENTS)]),
+    frames.Step([frames.Delta(3, 0, "x", segments=SEGMENTS)]),
     frames.Answer(
         2,
         generated=[
@@ -128,7 +132,8 @@ def test_two_deltas_of_an_input_are_one() -> None:
 
 
 def test_deltas_that_gathered_lose_nothing() -> None:
-    first = frames.Delta(1, 0, "a", logprobs=[frames.TokenLogprob(3, "a", -0.5, [])])
+    segments = [frames.Segment(0, 1, 0, 1, "stop"), frames.Segment(1, 2, 1, 2, "stop")]
+    first = frames.Delta(1, 0, "a", logprobs=[frames.TokenLogprob(3, "a", -0.5, [])], segments=segments[:1])
     last = frames.Delta(
         1,
         0,
@@ -138,8 +143,10 @@ def test_deltas_that_gathered_lose_nothing() -> None:
         last=True,
         matched="\n",
         logprobs=[frames.TokenLogprob(4, "b", -0.25, [])],
+        segments=segments[1:],
     )
     both = first.followed_by(last)
     assert (both.text, both.finish, both.usage, both.last) == ("ab", "stop_sequence", last.usage, True)
     assert both.matched == "\n"
     assert [one.token_id for one in both.logprobs] == [3, 4]
+    assert both.segments == segments

@@ -12,7 +12,7 @@ from trine.cli import render
 from trine.cli.connection import Json, Target, connect
 from trine.client import Delta, Generation, Stream, Translation
 from trine.client.channel import DEFAULT_TARGET
-from trine.client.options import GenerationOptions
+from trine.client.options import GenerationOptions, Split
 
 Name = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME:VERSION.", show_default=False)]
 Texts = Annotated[
@@ -54,6 +54,7 @@ Logprobs = Annotated[
         help="Tell each token's log-probability and so many alternatives; with --json.", show_default="none"
     ),
 ]
+Split_ = Annotated[Split, typer.Option(help="Translate each sentence on its own, or each text as one.")]
 Stream_ = Annotated[bool, typer.Option("--stream", help="Print the text as it comes.")]
 
 
@@ -122,6 +123,7 @@ def generate(
 def translate(
     name: Name,
     texts: Texts,
+    split: Split_ = "sentences",
     max_new_tokens: MaxNewTokens = None,
     min_new_tokens: MinNewTokens = None,
     temperature: Temperature = None,
@@ -158,9 +160,9 @@ def translate(
     inputs = _read(texts)
     with connect(target) as client:
         if stream:
-            _print_stream(client.stream_translate(name, inputs, **options), json)
+            _print_stream(client.stream_translate(name, inputs, split=split, **options), json)
             return
-        results = client.translate(name, inputs, **options)
+        results = client.translate(name, inputs, split=split, **options)
     _print_texts(results, json)
 
 

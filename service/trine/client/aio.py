@@ -16,7 +16,7 @@ from trine.client import channel, checkpoints, inference
 from trine.client.checkpoints import CheckpointInfo, Progress, VersionInfo
 from trine.client.failures import failure
 from trine.client.inference import Classification, Delta, Generation, Texts, Translation
-from trine.client.options import GenerationOptions, Priority
+from trine.client.options import GenerationOptions, Priority, Split
 from trine.client.streams import AsyncStream
 from trine.v1 import checkpoint_pb2 as admin_pb
 from trine.v1.checkpoint_pb2_grpc import CheckpointServiceStub
@@ -148,6 +148,7 @@ class AsyncClient:
         checkpoint: str,
         texts: str,
         *,
+        split: Split = ...,
         timeout: float | None = ...,
         **options: Unpack[GenerationOptions],
     ) -> Translation: ...
@@ -157,6 +158,7 @@ class AsyncClient:
         checkpoint: str,
         texts: Texts,
         *,
+        split: Split = ...,
         timeout: float | None = ...,
         **options: Unpack[GenerationOptions],
     ) -> builtins.list[Translation]: ...
@@ -165,11 +167,12 @@ class AsyncClient:
         checkpoint: str,
         texts: str | Texts,
         *,
+        split: Split = "sentences",
         timeout: float | None = None,
         **options: Unpack[GenerationOptions],
     ) -> Translation | builtins.list[Translation]:
-        """Translate each text. Options: see GenerationOptions."""
-        request = inference.translate_request(checkpoint, texts, options)
+        """Translate each text, of any length, or with `split` "none" as one. Options: see GenerationOptions."""
+        request = inference.translate_request(checkpoint, texts, split, options)
         response = await self._infer(self._inference.Translate, request, timeout)
         return inference.shaped(texts, inference.translations(response))
 
@@ -178,11 +181,12 @@ class AsyncClient:
         checkpoint: str,
         texts: str | Texts,
         *,
+        split: Split = "sentences",
         timeout: float | None = None,
         **options: Unpack[GenerationOptions],
     ) -> AsyncStream[Delta]:
         """As translate, with the text as it comes."""
-        request = inference.stream_translate_request(checkpoint, texts, options)
+        request = inference.stream_translate_request(checkpoint, texts, split, options)
         return self._stream(self._inference.StreamTranslate, request, timeout)
 
     async def health(self, name: str = "", *, timeout: float | None = None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
-from trine.client.options import GenerationOptions, priority_of, unsigned, with_options
+from trine.client.options import GenerationOptions, priority_of, split_of, unsigned, with_options
 from trine.errors import Bug, InvalidInput
 from trine.v1 import inference_pb2 as pb
 
@@ -83,8 +83,20 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """One part of a text that was translated on its own: where it stands in source and target, as slices of the strings."""
+
+    source_begin: int
+    source_end: int
+    target_begin: int
+    target_end: int
+    finish_reason: str
+    """As of Generation, of this part alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Translation:
-    """As Generation."""
+    """As Generation; "length" where the limit ended any of its segments."""
 
     text: str
     finish_reason: str
@@ -92,6 +104,8 @@ class Translation:
     checkpoint: str
     matched_stop: str | int | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    """In order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,8 @@ class Delta:
     matched_stop: str | int | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     """The tokens written since the input's last delta, where they were asked for."""
+    segments: tuple[Segment, ...] = ()
+    """Of a translation: those that are finished since the input's last delta."""
 
 
 def classify_request(checkpoint: str, texts: str | Texts, top_k: int, priority: str) -> pb.ClassifyRequest:
@@ -134,18 +150,22 @@ def stream_generate_request(
     return with_options(pb.StreamGenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
-def translate_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.TranslateRequest:
+def translate_request(
+    checkpoint: str, texts: str | Texts, split: str, options: GenerationOptions
+) -> pb.TranslateRequest:
     """Raises as generate_request does."""
     inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    return with_options(pb.TranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    request = pb.TranslateRequest(checkpoint=checkpoint, inputs=inputs, split=split_of(split))
+    return with_options(request, options)
 
 
 def stream_translate_request(
-    checkpoint: str, texts: str | Texts, options: GenerationOptions
+    checkpoint: str, texts: str | Texts, split: str, options: GenerationOptions
 ) -> pb.StreamTranslateRequest:
     """Raises as generate_request does."""
     inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    return with_options(pb.StreamTranslateRequest(checkpoint=checkpoint, inputs=inputs), options)
+    request = pb.StreamTranslateRequest(checkpoint=checkpoint, inputs=inputs, split=split_of(split))
+    return with_options(request, options)
 
 
 def classifications(response: pb.ClassifyResponse) -> list[Classification]:
@@ -182,6 +202,7 @@ def translations(response: pb.TranslateResponse) -> list[Translation]:
             response.checkpoint,
             _matched_stop(result),
             _logprobs(result),
+            _segments(result),
         )
         for result in response.results
     ]
@@ -197,6 +218,7 @@ def delta(response: pb.StreamGenerateResponse | pb.StreamTranslateResponse) -> D
         response.checkpoint,
         _matched_stop(response),
         _logprobs(response),
+        _segments(response) if isinstance(response, pb.StreamTranslateResponse) else (),
     )
 
 
@@ -252,4 +274,17 @@ def _logprobs(part: _Written) -> tuple[TokenLogprob, ...]:
             tuple(Alternative(other.token_id, other.text, other.logprob) for other in entry.alternatives),
         )
         for entry in part.logprobs
+    )
+
+
+def _segments(part: pb.Translation | pb.StreamTranslateResponse) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(
+            segment.source_begin,
+            segment.source_end,
+            segment.target_begin,
+            segment.target_end,
+            _finish(segment.finish_reason),
+        )
+        for segment in part.segments
     )

@@ -10,19 +10,22 @@ from trine.errors import InvalidInput
 from trine.v1 import inference_pb2 as pb
 
 Priority = Literal["low", "normal", "high"]
+Split = Literal["sentences", "none"]
+"""Translate each sentence on its own, or refuse what does not fit the context."""
 
 _PRIORITIES: dict[str, pb.Priority.ValueType] = {
     "low": pb.PRIORITY_LOW,
     "normal": pb.PRIORITY_NORMAL,
     "high": pb.PRIORITY_HIGH,
 }
+_SPLITS: dict[str, pb.Split.ValueType] = {"sentences": pb.SPLIT_SENTENCES, "none": pb.SPLIT_NONE}
 
 
 class GenerationOptions(TypedDict, total=False):
     """Keywords of generate, translate and their streams; what is left out, the server decides."""
 
     max_new_tokens: int | None
-    """At least 1. Default: what fits, at most 256."""
+    """At least 1; of a translation, for each segment. Default: what fits, at most 256."""
     min_new_tokens: int | None
     """Until then nothing but the limit ends the text. Default 0."""
     temperature: float | None
@@ -107,6 +110,12 @@ def priority_of(priority: str) -> pb.Priority.ValueType:
     if priority not in _PRIORITIES:
         raise InvalidInput("priority must be low, normal or high", field="priority")
     return _PRIORITIES[priority]
+
+
+def split_of(split: str) -> pb.Split.ValueType:
+    if split not in _SPLITS:
+        raise InvalidInput("split must be sentences or none", field="split")
+    return _SPLITS[split]
 
 
 def unsigned(value: Any, field: str, bits: int = 32) -> int:

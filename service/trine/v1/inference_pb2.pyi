@@ -79,6 +79,36 @@ FINISH_REASON_STOP_SEQUENCE: FinishReason.ValueType  # 3
 """One of the request's stop strings or stop token ids came; matched_stop tells which. The text ends before it."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
+class _Split:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SplitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Split.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPLIT_UNSPECIFIED: _Split.ValueType  # 0
+    """The default: the same as SPLIT_SENTENCES."""
+    SPLIT_SENTENCES: _Split.ValueType  # 1
+    """Each sentence and each line on its own, all side by side, with the whitespace between them kept exactly. A sentence that is
+    longer than the source context is divided further, at clause borders or whitespace; where it has none, it is refused. Nothing is
+    ever cut off. At most 1,024 segments a text and 4,096 a request.
+    """
+    SPLIT_NONE: _Split.ValueType  # 2
+    """Not at all: a text that is longer than the source context is refused."""
+
+class Split(_Split, metaclass=_SplitEnumTypeWrapper):
+    """How a text is divided before it is translated."""
+
+SPLIT_UNSPECIFIED: Split.ValueType  # 0
+"""The default: the same as SPLIT_SENTENCES."""
+SPLIT_SENTENCES: Split.ValueType  # 1
+"""Each sentence and each line on its own, all side by side, with the whitespace between them kept exactly. A sentence that is
+longer than the source context is divided further, at clause borders or whitespace; where it has none, it is refused. Nothing is
+ever cut off. At most 1,024 segments a text and 4,096 a request.
+"""
+SPLIT_NONE: Split.ValueType  # 2
+"""Not at all: a text that is longer than the source context is refused."""
+Global___Split: _TypeAlias = Split  # noqa: Y015
+
 @_typing.final
 class Usage(_message.Message):
     """What one input cost, in tokens of the checkpoint's own tokenizer."""
@@ -774,7 +804,10 @@ class TranslateInput(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, in UTF-8; not empty, at most 65,536 characters and the source context of the checkpoint."""
+    """The text, in UTF-8; not empty, at most 65,536 characters; with SPLIT_NONE at most the source context of the checkpoint. Where the
+    checkpoint wants the target language in the text (Marian's ">>fra<<", T5's "translate English to French:"), it stands at its
+    beginning and holds for all its sentences.
+    """
     def __init__(
         self,
         *,
@@ -803,20 +836,23 @@ class TranslateRequest(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """Which checkpoint: NAME, NAME@ALIAS or NAME:VERSION. NAME means NAME@live."""
     priority: Global___Priority.ValueType
     """Place in the queue. Default PRIORITY_NORMAL."""
     max_new_tokens: _builtins.int
-    """The most tokens to write for each text, at least 1 and at most the target context. Default: what fits, at most 256."""
+    """The most tokens to write for each segment of a text, at least 1 and at most the target context. Default: what fits, at most 256."""
     min_new_tokens: _builtins.int
-    """The fewest tokens to write, at most max_new_tokens: until then end tokens and stop token ids are not chosen, and stop strings do
-    not count in the text. Default 0.
+    """The fewest tokens to write for each segment, at most max_new_tokens: until then end tokens and stop token ids are not chosen, and
+    stop strings do not count in its text. Default 0.
     """
     logprobs: _builtins.int
     """Tell the log-probability of each written token, and of so many most probable tokens in its place, at most 20. New tokens of all
-    inputs times one more than this are at most 131,072. Default unset: no log-probabilities.
+    segments times one more than this are at most 131,072. Default unset: no log-probabilities.
     """
+    split: Global___Split.ValueType
+    """How each text is divided. Default SPLIT_SENTENCES."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranslateInput]:
         """The texts, 1 to 256."""
@@ -827,8 +863,8 @@ class TranslateRequest(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts that end the answer before them, wherever the borders of the tokens are. At most 16, not empty, each at most 256
-        characters. Default empty: none.
+        """Texts that end the answer before them, wherever the borders of the tokens are, but within one segment. At most 16, not empty,
+        each at most 256 characters. Default empty: none.
         """
 
     @_builtins.property
@@ -849,10 +885,11 @@ class TranslateRequest(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         stop_token_ids: _abc.Iterable[_builtins.int] | None = ...,
         logprobs: _builtins.int | None = ...,
+        split: Global___Split.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "checkpoint", b"checkpoint", "inputs", b"inputs", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "priority", b"priority", "sampling", b"sampling", "stop", b"stop", "stop_token_ids", b"stop_token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "checkpoint", b"checkpoint", "inputs", b"inputs", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "priority", b"priority", "sampling", b"sampling", "split", b"split", "stop", b"stop", "stop_token_ids", b"stop_token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
@@ -870,6 +907,44 @@ class TranslateRequest(_message.Message):
 Global___TranslateRequest: _TypeAlias = TranslateRequest  # noqa: Y015
 
 @_typing.final
+class Segment(_message.Message):
+    """One part of a text that was translated on its own. Places are in Unicode code points, from 0; each end is exclusive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_BEGIN_FIELD_NUMBER: _builtins.int
+    SOURCE_END_FIELD_NUMBER: _builtins.int
+    TARGET_BEGIN_FIELD_NUMBER: _builtins.int
+    TARGET_END_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    source_begin: _builtins.int
+    """Where it begins in the input's text."""
+    source_end: _builtins.int
+    """Where it ends there."""
+    target_begin: _builtins.int
+    """Where its translation begins in the answer's text."""
+    target_end: _builtins.int
+    """Where it ends there."""
+    finish_reason: Global___FinishReason.ValueType
+    """Why its translation ends."""
+    def __init__(
+        self,
+        *,
+        source_begin: _builtins.int = ...,
+        source_end: _builtins.int = ...,
+        target_begin: _builtins.int = ...,
+        target_end: _builtins.int = ...,
+        finish_reason: Global___FinishReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "source_begin", b"source_begin", "source_end", b"source_end", "target_begin", b"target_begin", "target_end", b"target_end"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Segment: _TypeAlias = Segment  # noqa: Y015
+
+@_typing.final
 class Translation(_message.Message):
     """The translation of one text."""
 
@@ -881,21 +956,28 @@ class Translation(_message.Message):
     STOP_STRING_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_ID_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text in the target language."""
+    """The text in the target language: the translations of its segments, with the whitespace that stands between them in the source."""
     finish_reason: Global___FinishReason.ValueType
-    """Why it ends."""
+    """Why it ends: FINISH_REASON_STOP_SEQUENCE where a stop came in a segment, which is the last then; else FINISH_REASON_LENGTH where
+    that ended any segment; else FINISH_REASON_STOP.
+    """
     stop_string: _builtins.str
     """One of the request's stop strings."""
     stop_token_id: _builtins.int
     """One of the request's stop token ids."""
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What it cost."""
+        """What it cost: the sum over its segments."""
 
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
         """One for each of usage.output_tokens, also for those whose text was cut at a stop, where the request asked for them."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """Its parts, in order; at least one."""
 
     def __init__(
         self,
@@ -906,10 +988,11 @@ class Translation(_message.Message):
         stop_string: _builtins.str = ...,
         stop_token_id: _builtins.int = ...,
         logprobs: _abc.Iterable[Global___TokenLogprob] | None = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["matched_stop", b"matched_stop", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "segments", b"segments", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_matched_stop: _TypeAlias = _typing.Literal["stop_string", "stop_token_id"]  # noqa: Y015
     _WhichOneofArgType_matched_stop: _TypeAlias = _typing.Literal["matched_stop", b"matched_stop"]  # noqa: Y015
@@ -960,20 +1043,23 @@ class StreamTranslateRequest(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """Which checkpoint: NAME, NAME@ALIAS or NAME:VERSION. NAME means NAME@live."""
     priority: Global___Priority.ValueType
     """Place in the queue. Default PRIORITY_NORMAL."""
     max_new_tokens: _builtins.int
-    """The most tokens to write for each text, at least 1 and at most the target context. Default: what fits, at most 256."""
+    """The most tokens to write for each segment of a text, at least 1 and at most the target context. Default: what fits, at most 256."""
     min_new_tokens: _builtins.int
-    """The fewest tokens to write, at most max_new_tokens: until then end tokens and stop token ids are not chosen, and stop strings do
-    not count in the text. Default 0.
+    """The fewest tokens to write for each segment, at most max_new_tokens: until then end tokens and stop token ids are not chosen, and
+    stop strings do not count in its text. Default 0.
     """
     logprobs: _builtins.int
     """Tell the log-probability of each written token, and of so many most probable tokens in its place, at most 20. New tokens of all
-    inputs times one more than this are at most 131,072. Default unset: no log-probabilities.
+    segments times one more than this are at most 131,072. Default unset: no log-probabilities.
     """
+    split: Global___Split.ValueType
+    """How each text is divided. Default SPLIT_SENTENCES."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranslateInput]:
         """The texts, 1 to 256."""
@@ -984,8 +1070,8 @@ class StreamTranslateRequest(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts that end the answer before them, wherever the borders of the tokens are. At most 16, not empty, each at most 256
-        characters. Default empty: none.
+        """Texts that end the answer before them, wherever the borders of the tokens are, but within one segment. At most 16, not empty,
+        each at most 256 characters. Default empty: none.
         """
 
     @_builtins.property
@@ -1006,10 +1092,11 @@ class StreamTranslateRequest(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         stop_token_ids: _abc.Iterable[_builtins.int] | None = ...,
         logprobs: _builtins.int | None = ...,
+        split: Global___Split.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "checkpoint", b"checkpoint", "inputs", b"inputs", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "priority", b"priority", "sampling", b"sampling", "stop", b"stop", "stop_token_ids", b"stop_token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "checkpoint", b"checkpoint", "inputs", b"inputs", "logprobs", b"logprobs", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "priority", b"priority", "sampling", b"sampling", "split", b"split", "stop", b"stop", "stop_token_ids", b"stop_token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
@@ -1028,7 +1115,9 @@ Global___StreamTranslateRequest: _TypeAlias = StreamTranslateRequest  # noqa: Y0
 
 @_typing.final
 class StreamTranslateResponse(_message.Message):
-    """New text of one translation. A slow reader gets fewer, longer deltas."""
+    """New text of one translation. A slow reader gets fewer, longer deltas. The segments of an input are told in order: the text of one
+    waits until those before it are finished.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1040,6 +1129,7 @@ class StreamTranslateResponse(_message.Message):
     STOP_STRING_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_ID_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """The version that answers, as NAME:VERSION."""
     input_index: _builtins.int
@@ -1047,7 +1137,7 @@ class StreamTranslateResponse(_message.Message):
     text: _builtins.str
     """The new text; may be empty in the last delta. What may yet become a stop string waits."""
     finish_reason: Global___FinishReason.ValueType
-    """Set in the input's last delta only."""
+    """Set in the input's last delta only, as in Translation."""
     stop_string: _builtins.str
     """One of the request's stop strings."""
     stop_token_id: _builtins.int
@@ -1060,6 +1150,10 @@ class StreamTranslateResponse(_message.Message):
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
         """The tokens written since the input's last delta, where the request asked for them. Joined, they equal those of the unary answer."""
 
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """The segments that are finished since the input's last delta. Joined, they equal those of the unary answer."""
+
     def __init__(
         self,
         *,
@@ -1071,10 +1165,11 @@ class StreamTranslateResponse(_message.Message):
         stop_string: _builtins.str = ...,
         stop_token_id: _builtins.int = ...,
         logprobs: _abc.Iterable[Global___TokenLogprob] | None = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["matched_stop", b"matched_stop", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "finish_reason", b"finish_reason", "input_index", b"input_index", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "finish_reason", b"finish_reason", "input_index", b"input_index", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "segments", b"segments", "stop_string", b"stop_string", "stop_token_id", b"stop_token_id", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_matched_stop: _TypeAlias = _typing.Literal["stop_string", "stop_token_id"]  # noqa: Y015
     _WhichOneofArgType_matched_stop: _TypeAlias = _typing.Literal["matched_stop", b"matched_stop"]  # noqa: Y015

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.cli.conftest import Trine
 from tests.unit.client.fake_server import FakeServer
+from trine.v1 import inference_pb2
 
 
 def test_classify_for_people(trine: Trine) -> None:
@@ -34,6 +35,16 @@ def test_a_dash_reads_stdin(trine: Trine, server: FakeServer) -> None:
     result = trine("translate", "en-fr", "first", "-", stdin="zwei\n\n drei \n")
     assert [item.text for item in server.requests[0].inputs] == ["first", "zwei", " drei "]
     assert result.stdout == "tsrif\niewz\n ierd \n"
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_a_text_need_not_be_split(trine: Trine, server: FakeServer, stream: list[str]) -> None:
+    assert trine("translate", "en-fr", "ab", *stream).stdout == "ba\n"
+    result = trine("translate", "en-fr", "ab", "--split", "none", "--json", *stream)
+    asked = [inference_pb2.SPLIT_SENTENCES, inference_pb2.SPLIT_NONE]
+    assert [request.split for request in server.requests] == asked
+    (segment,) = json.loads(result.stdout.splitlines()[-1] if stream else result.stdout[1:-2])["segments"]
+    assert (segment["source_begin"], segment["target_end"], segment["finish_reason"]) == (1, 5, "stop")
 
 
 def test_generate_sends_its_options(trine: Trine, server: FakeServer) -> None:

@@ -53,11 +53,17 @@ LOGPROB = inference_pb2.TokenLogprob(
     alternatives=[inference_pb2.Alternative(token_id=4, text="y", logprob=-0.25)],
 )
 
+SEGMENT = inference_pb2.Segment(
+    source_begin=1, source_end=4, target_begin=2, target_end=5, finish_reason=STOP
+)
+
 
 def ending(request: Any) -> dict[str, Any]:
-    """How a text ends: by the first stop that the request names."""
+    """How a text ends: by the first stop that the request names. Segments are told of what is not split, for a change."""
     logprobs = [LOGPROB] if request.HasField("logprobs") else []
     fields = {"finish_reason": STOP_SEQUENCE, "usage": USAGE, "logprobs": logprobs}
+    if getattr(request, "split", None) == inference_pb2.SPLIT_NONE:
+        fields["segments"] = [SEGMENT]
     if request.stop:
         return {**fields, "stop_string": request.stop[0]}
     if request.stop_token_ids:

@@ -17,6 +17,7 @@ from trine.client import (
     Label,
     Parity,
     ParityCheck,
+    Segment,
     TokenLogprob,
     Translation,
     Usage,
@@ -119,6 +120,19 @@ async def test_translation(client: Either, server: FakeServer) -> None:
     assert found == [Translation("cba", "stop", USAGE, "en-fr:1"), Translation("d", "stop", USAGE, "en-fr:1")]
     sampling = inference_pb2.Sampling(temperature=0.5, top_p=0.25, top_k=4)
     assert server.requests[0].sampling == sampling
+
+
+async def test_how_a_text_is_split(client: Either, server: FakeServer) -> None:
+    found = await answer(client.translate("en-fr", "ab", split="none"))
+    assert found.segments == (Segment(1, 4, 2, 5, "stop"),)
+    deltas = await parts(client.stream_translate("en-fr", "ab", split="none"))
+    assert [delta.segments for delta in deltas] == [(), (), (Segment(1, 4, 2, 5, "stop"),)]
+    assert (await answer(client.translate("en-fr", "ab"))).segments == ()
+    asked = [inference_pb2.SPLIT_NONE, inference_pb2.SPLIT_NONE, inference_pb2.SPLIT_SENTENCES]
+    assert [request.split for request in server.requests] == asked
+    with pytest.raises(InvalidInput) as caught:
+        await answer(client.translate("en-fr", "ab", split="words"))
+    assert caught.value.field == "split"
 
 
 @pytest.mark.parametrize("method", ["stream_generate", "stream_translate"])

@@ -78,6 +78,26 @@ def test_translation_on_paper(seq2seq: Front) -> None:
     assert seq2seq.texts(1) == seq2seq.texts(2) == ["dgm"]
 
 
+def test_the_sentences_of_a_text_run_side_by_side(seq2seq: Front) -> None:
+    seq2seq.generate(1, "2\n\n13  \n", "2", limit=3)
+    seq2seq.generate(2, "2\n\n13  \n", "2", limit=3, stream=True)
+    seq2seq.settle()
+    assert seq2seq.runner.inserts[0] == [0, 1, 2, 3], "all that have a row, in one step"
+    assert seq2seq.texts(1) == seq2seq.texts(2) == ["dgm\n\noce  \n", "dgm"]
+    ends = [seq2seq.ends[2, index] for index in range(2)]
+    assert [(end.finish, end.usage) for end in ends] == [
+        (result.finish, result.usage) for result in seq2seq.closed[1].generated
+    ]
+
+
+def test_a_text_of_many_sentences_is_cancelled_whole(seq2seq: Front) -> None:
+    seq2seq.generate(1, "2\n" * 9, limit=30)
+    seq2seq.turn()
+    seq2seq.send(frames.Cancel(1))
+    seq2seq.settle()
+    assert (seq2seq.scheduler.waiting, seq2seq.scheduler.running) == (0, 0)
+
+
 def test_classification_on_paper(encoder: Front) -> None:
     encoder.classify(1, "9", "0 0 0", top_k=1)
     encoder.settle()

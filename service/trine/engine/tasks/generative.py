@@ -12,6 +12,7 @@ from trine.artifact import Manifest
 from trine.engine.scheduling.call import Call
 from trine.engine.tasks.draft import Choice, Draft, Scores
 from trine.engine.tasks.inputs import Tokenizer
+from trine.engine.tasks.passage import Part, Passage, Source
 from trine.engine.text.tail import Tail, TextStream
 from trine.errors import Bug, InvalidInput, WrongTask
 from trine.sampling import Sampling
@@ -20,6 +21,8 @@ DEFAULT_NEW_TOKENS = 256
 MAX_LOGPROBS_TOLD = 131_072
 """Log-probabilities of one request, alternatives included: what still fits a gRPC message of 4 MiB."""
 _SEEDS = 1 << 64
+_SEED_STRIDE = 0x9E37_79B9_7F4A_7C15
+"""Between the seeds of the parts of one text, so that they are none of its neighbors'; 2**64 divided by the golden ratio."""
 
 
 class MakeChoice(Protocol):
@@ -65,50 +68,66 @@ class GenerativeTask(ABC):
         self._generation = manifest.generation
         self._eos_ids = frozenset(manifest.generation.eos_ids)
 
-    def prepare(self, request: frames.Submit, call: Call) -> list[Draft]:
+    def prepare(self, request: frames.Submit, call: Call) -> list[Part]:
         """Raises InvalidInput, naming the field, and WrongTask."""
         if not isinstance(request, frames.Generate):
             raise WrongTask("the checkpoint writes text, it does not classify", field="checkpoint")
         self._known("sampling.logit_bias", request.sampling.logit_bias)
         self._known("stop_token_ids", request.stopping.token_ids)
-        encoded = self._read(request.texts)
-        limits = [self._new_tokens(len(tokens), request) for tokens in encoded]
-        _bound_logprobs(request.logprobs, sum(limits))
+        sources = self._read(request)
+        limits = [[self._new_tokens(len(tokens), request) for tokens in source.parts] for source in sources]
+        _bound_logprobs(request.logprobs, sum(map(sum, limits)))
         call.stream = request.stream
         return [
-            self._draft(call, index, tokens, limit, request)
-            for index, (tokens, limit) in enumerate(zip(encoded, limits, strict=True))
+            self._part(call, index, passage, place, limit, request)
+            for index, source in enumerate(sources)
+            for passage in [Passage(source, len(source.parts))]
+            for place, limit in enumerate(limits[index])
         ]
 
-    def tell(self, draft: Draft) -> frames.Answer | frames.Delta | None:
+    def tell(self, part: Part) -> frames.Answer | frames.Delta | None:
         """A delta when there is new text or an end, for a streamed call; else the answer when all inputs are finished."""
-        if draft.failure is not None:
-            raise draft.failure
-        if draft.scored is not None:
-            draft.logprobs.append(self._logprob(draft, draft.scored.logprobs))
-        return self._delta(draft) if draft.call.stream else self._answer(draft)
+        if part.failure is not None:
+            raise part.failure
+        if part.scored is not None:
+            part.logprobs.append(self._logprob(part, part.scored.logprobs))
+        if part.finish:
+            if part.tail is None:
+                part.text = self._detokenizer.decode(part.visible())
+            part.passage.end(part)
+        return self._delta(part) if part.call.stream else self._answer(part)
 
-    def _delta(self, draft: Draft) -> frames.Delta | None:
-        """Log-probabilities wait for the next text, so that they never tell what the text withholds."""
-        call = draft.call
-        if not draft.text and not draft.finish:
+    def _delta(self, part: Part) -> frames.Delta | None:
+        call, passage = part.call, part.passage
+        passage.advance()
+        text, logprobs, segments = passage.text, passage.logprobs, passage.segments
+        if not text and passage.unfinished:
             return None
-        text, logprobs = draft.text, draft.logprobs
-        draft.text, draft.logprobs = "", []
-        if not draft.finish:
-            return frames.Delta(call.id, draft.index, text, logprobs=logprobs)
-        last = call.settle(draft.index, None)
+        passage.text, passage.logprobs, passage.segments = "", [], []
+        if passage.unfinished:
+            return frames.Delta(call.id, part.index, text, logprobs=logprobs, segments=segments)
+        last = call.settle(part.index, None)
         return frames.Delta(
-            call.id, draft.index, text, draft.finish, _usage(draft), last, draft.matched, logprobs
+            call.id,
+            part.index,
+            text,
+            passage.finish,
+            passage.usage,
+            last,
+            passage.matched,
+            logprobs,
+            segments,
         )
 
-    def _answer(self, draft: Draft) -> frames.Answer | None:
-        if not draft.finish:
+    def _answer(self, part: Part) -> frames.Answer | None:
+        call, passage = part.call, part.passage
+        if passage.unfinished:
             return None
-        text = draft.text if draft.tail is not None else self._detokenizer.decode(draft.visible())
-        call = draft.call
-        result = frames.Generated(text, draft.finish, _usage(draft), draft.matched, draft.logprobs)
-        return frames.Answer(call.id, generated=call.in_order()) if call.settle(draft.index, result) else None
+        passage.advance()
+        result = frames.Generated(
+            passage.text, passage.finish, passage.usage, passage.matched, passage.logprobs, passage.segments
+        )
+        return frames.Answer(call.id, generated=call.in_order()) if call.settle(part.index, result) else None
 
     def _logprob(self, draft: Draft, scores: Scores | None) -> frames.TokenLogprob:
         """Of the newest written token. Raises Bug for logits that are no numbers."""
@@ -124,8 +143,8 @@ class GenerativeTask(ABC):
         return frames.TokenLogprob(token, text(token), logprob, best)
 
     @abstractmethod
-    def _read(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text. Raises InvalidInput."""
+    def _read(self, request: frames.Generate) -> list[Source]:
+        """What each text is read as. Raises InvalidInput."""
 
     @abstractmethod
     def _room(self, input_tokens: int) -> int:
@@ -139,15 +158,16 @@ class GenerativeTask(ABC):
         """Forced tokens by written place, of a text of at most `limit` tokens."""
         return {}
 
-    def _draft(
-        self, call: Call, index: int, tokens: list[int], limit: int, request: frames.Generate
-    ) -> Draft:
-        """The text to write after one input. It draws as if it were alone with the seed plus its index."""
+    def _part(
+        self, call: Call, index: int, passage: Passage, place: int, limit: int, request: frames.Generate
+    ) -> Part:
+        """One part of the text of one input, which draws as if it were alone with the seed plus its index."""
         sampling, stopping = request.sampling, request.stopping
+        tokens = passage.source.parts[place]
         context, stop_ids = self._beginning(tokens), frozenset(stopping.token_ids)
         choice = self._choice(
             sampling,
-            (sampling.seed + index) % _SEEDS,
+            (sampling.seed + index + place * _SEED_STRIDE) % _SEEDS,
             context=context,
             begin=len(context),
             end_ids=self._eos_ids | stop_ids,
@@ -157,7 +177,9 @@ class GenerativeTask(ABC):
         tail = None
         if call.stream or stopping.strings:
             tail = Tail(self._detokenizer.stream(), stopping.strings, stopping.min_new_tokens)
-        return Draft(
+        part = Part(
+            passage=passage,
+            place=place,
             call=call,
             index=index,
             tokens=tokens,
@@ -172,6 +194,8 @@ class GenerativeTask(ABC):
             scored=None if request.logprobs is None else choice,
             alternatives=request.logprobs or 0,
         )
+        passage.add(part)
+        return part
 
     def _known(self, field: str, ids: Collection[int]) -> None:
         """Raises InvalidInput for an id beyond the vocabulary."""
@@ -210,7 +234,3 @@ def _bound_logprobs(alternatives: int | None, new_tokens: int) -> None:
             f"new tokens; at most {MAX_LOGPROBS_TOLD} are told",
             field="logprobs",
         )
-
-
-def _usage(draft: Draft) -> frames.Usage:
-    return frames.Usage(len(draft.tokens), draft.written)

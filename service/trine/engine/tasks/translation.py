@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from trine import frames
 from trine.artifact import Manifest
 from trine.engine.tasks.generative import Detokenizer, GenerativeTask, MakeChoice
-from trine.engine.tasks.inputs import Tokenizer, tokenize
+from trine.engine.tasks.inputs import Tokenizer
+from trine.engine.tasks.passage import Source
+from trine.engine.tasks.segments import DIRECTIONS, segmented, whole
 from trine.errors import Bug
 
 
 class Translation(GenerativeTask):
-    """Source and target have a context each; the start token takes the first place of the target's."""
+    """Source and target have a context each; the start token takes the first place of the target's.
+
+    The sentences of a text are sequences of the same call, so that they run side by side.
+    """
 
     def __init__(
         self, manifest: Manifest, tokenizer: Tokenizer, detokenizer: Detokenizer, choice: MakeChoice
@@ -20,9 +24,13 @@ class Translation(GenerativeTask):
         if self._generation.start_id is None:
             raise Bug("an encoder-decoder checkpoint without a start token")
         self._start_id = self._generation.start_id
+        self._direction = DIRECTIONS.get(manifest.architecture)
 
-    def _read(self, texts: Sequence[str]) -> list[list[int]]:
-        return tokenize(self._tokenizer, texts, self._limits.max_input_tokens)
+    def _read(self, request: frames.Generate) -> list[Source]:
+        limit = self._limits.max_input_tokens
+        if not request.split:
+            return whole(self._tokenizer, request.texts, limit)
+        return segmented(self._tokenizer, request.texts, limit, self._direction)
 
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_output_tokens - 1

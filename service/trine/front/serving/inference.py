@@ -91,6 +91,7 @@ class Inference:
         max_new_tokens: int | None,
         stopping: Stopping,
         logprobs: int | None,
+        split: bool,
         priority: int,
         caller: str,
         timeout: float | None,
@@ -110,6 +111,7 @@ class Inference:
                 stream=False,
                 stopping=stopping,
                 logprobs=logprobs,
+                split=split,
             )
 
         with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
@@ -126,6 +128,7 @@ class Inference:
         max_new_tokens: int | None,
         stopping: Stopping,
         logprobs: int | None,
+        split: bool,
         priority: int,
         caller: str,
         timeout: float | None,
@@ -145,6 +148,7 @@ class Inference:
                 stream=True,
                 stopping=stopping,
                 logprobs=logprobs,
+                split=split,
             )
 
         with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):

@@ -16,8 +16,13 @@ Request = (
     | inference_pb2.TranslateRequest
     | inference_pb2.StreamTranslateRequest
 )
-"""Four messages, since each method has its own, with the same fields."""
+"""Four messages, since each method has its own, with the same fields; `split` is of translation only."""
 
+_SPLITS = {
+    inference_pb2.SPLIT_UNSPECIFIED: True,
+    inference_pb2.SPLIT_SENTENCES: True,
+    inference_pb2.SPLIT_NONE: False,
+}
 _FINISH_REASONS = {
     "": inference_pb2.FINISH_REASON_UNSPECIFIED,
     "stop": inference_pb2.FINISH_REASON_STOP,
@@ -74,6 +79,15 @@ def logprobs_of(request: Request) -> int | None:
     return request.logprobs
 
 
+def split_of(request: Request) -> bool:
+    """Whether each sentence is translated on its own. Raises InvalidInput that names the field."""
+    if not isinstance(request, inference_pb2.TranslateRequest | inference_pb2.StreamTranslateRequest):
+        return False
+    if request.split not in _SPLITS:
+        raise InvalidInput(f"{request.split} is no way to split", field="split")
+    return _SPLITS[request.split]
+
+
 # --- answers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +104,20 @@ def told(part: frames.Generated | frames.Delta) -> dict[str, Any]:
     elif part.matched is not None:
         fields["stop_token_id"] = part.matched
     return fields
+
+
+def segments(part: frames.Generated | frames.Delta) -> list[inference_pb2.Segment]:
+    """What only a translation tells."""
+    return [
+        inference_pb2.Segment(
+            source_begin=segment.source_begin,
+            source_end=segment.source_end,
+            target_begin=segment.target_begin,
+            target_end=segment.target_end,
+            finish_reason=_FINISH_REASONS[segment.finish],
+        )
+        for segment in part.segments
+    ]
 
 
 def usage(of: frames.Usage | None) -> inference_pb2.Usage | None:

@@ -63,7 +63,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         checkpoint, results = await self._generate(request, context, Task.TRANSLATION)
         return inference_pb2.TranslateResponse(
             checkpoint=checkpoint,
-            results=[inference_pb2.Translation(**generation.told(result)) for result in results],
+            results=[
+                inference_pb2.Translation(**generation.told(result), segments=generation.segments(result))
+                for result in results
+            ],
         )
 
     async def StreamGenerate(
@@ -86,6 +89,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     checkpoint=checkpoint,
                     input_index=delta.input_index,
                     **generation.told(delta),
+                    segments=generation.segments(delta),
                 )
 
     async def _generate(
@@ -150,6 +154,7 @@ def _options(request: generation.Request, context: Context) -> dict[str, Any]:
         "max_new_tokens": request.max_new_tokens if request.HasField("max_new_tokens") else None,
         "stopping": generation.stopping_of(request),
         "logprobs": generation.logprobs_of(request),
+        "split": generation.split_of(request),
         "priority": _PRIORITIES[request.priority],
         "caller": caller_of(context),
         "timeout": context.time_remaining(),

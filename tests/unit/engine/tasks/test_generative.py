@@ -10,9 +10,9 @@ import pytest
 from tests.unit.engine.scheduling.stand_ins import AlphabetDetokenizer, GreedyChoice, NumberTokenizer, call
 from tests.unit.engine.tasks.manifests import classifier, generator, translator
 from trine import frames
-from trine.engine.tasks.draft import Draft
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.generative import GenerativeTask
+from trine.engine.tasks.passage import Part
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput, WrongTask
 from trine.sampling import Sampling
@@ -27,13 +27,20 @@ def translation(**changes: Any) -> Translation:
 
 
 def prepare(
-    task: GenerativeTask, *texts: str, limit: int | None = None, stream: bool = False, **sampling: Any
-) -> list[Draft]:
-    request = frames.Generate(7, list(texts), math.inf, 2, "one", Sampling(**sampling), limit, stream)
+    task: GenerativeTask,
+    *texts: str,
+    limit: int | None = None,
+    stream: bool = False,
+    split: bool = True,
+    **sampling: Any,
+) -> list[Part]:
+    request = frames.Generate(
+        7, list(texts), math.inf, 2, "one", Sampling(**sampling), limit, stream, split=split
+    )
     return task.prepare(request, call(7, inputs=len(texts)))
 
 
-def write(task: GenerativeTask, draft: Draft, *tokens: int) -> list[Any]:
+def write(task: GenerativeTask, draft: Part, *tokens: int) -> list[Any]:
     """What is told after each token, silence left out."""
     told = []
     for token in tokens:
@@ -84,9 +91,9 @@ def test_the_start_token_takes_a_place_of_the_targets_context() -> None:
 
 def test_source_that_is_too_long() -> None:
     with pytest.raises(InvalidInput, match=r"17 tokens.* 16") as caught:
-        prepare(translation(), "1", " ".join("1" * 17))
+        prepare(translation(), "1", " ".join("1" * 17), split=False)
     assert caught.value.field == "inputs[1].text"
-    assert len(prepare(translation(), " ".join("1" * 16))) == 1
+    assert len(prepare(translation(), " ".join("1" * 16), split=False)) == 1
 
 
 def test_another_tasks_request() -> None:

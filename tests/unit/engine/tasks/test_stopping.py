@@ -19,9 +19,9 @@ from tests.unit.engine.scheduling.stand_ins import (
 )
 from tests.unit.engine.tasks.manifests import generator, translator
 from trine import frames
-from trine.engine.tasks.draft import Draft
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.generative import GenerativeTask
+from trine.engine.tasks.passage import Part
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput
 from trine.sampling import Sampling, Stopping
@@ -41,7 +41,7 @@ def prepare(
     least: int = 0,
     logprobs: int | None = None,
     sampling: Sampling | None = None,
-) -> list[Draft]:
+) -> list[Part]:
     stopping = Stopping(least, tuple(stop), tuple(ids))
     request = frames.Generate(
         7, list(texts), math.inf, 2, "one", sampling or Sampling(), limit, stream, stopping, logprobs
@@ -49,7 +49,7 @@ def prepare(
     return task.prepare(request, call(7, inputs=len(texts)))
 
 
-def write(task: GenerativeTask, draft: Draft, *tokens: int) -> list[Any]:
+def write(task: GenerativeTask, draft: Part, *tokens: int) -> list[Any]:
     """What is told after each token until the text ends, silence left out."""
     told = []
     for token in tokens:

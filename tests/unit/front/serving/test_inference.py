@@ -50,6 +50,7 @@ async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -
         max_new_tokens=None,
         stopping=Stopping(),
         logprobs=None,
+        split=True,
         priority=2,
         caller="me",
         timeout=timeout,

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from msgspec import structs
+
 from trine import frames
 from trine.artifact import Family, Limits, Manifest, Parity, ParityCheck, Precision, SelfTest, Task
 from trine.front.serving.views import CheckpointView, EngineState, EngineView, Progress, VersionView
 from trine.registry.records import Record, VersionState
 
 USAGE = frames.Usage(input_tokens=5, output_tokens=2)
+SEGMENTS = [frames.Segment(1, 4, 0, 5, "length"), frames.Segment(6, 7, 7, 9, "stop")]
 LOGPROB = frames.TokenLogprob(
     3, "x", -0.5, [frames.Alternative(3, "x", -0.5), frames.Alternative(4, "y", -1.5)]
 )
@@ -51,7 +54,8 @@ class FakeInference:
         await self._enter(reference, texts, options)
         if options["stopping"].strings or options["stopping"].token_ids:
             return "known:1", [self._stopped(text, options) for text in texts]
-        return "known:1", [frames.Generated(text, "stop", USAGE) for text in texts]
+        segments = SEGMENTS if options["task"] is Task.TRANSLATION else []
+        return "known:1", [frames.Generated(text, "stop", USAGE, segments=segments) for text in texts]
 
     def _stopped(self, text: str, options: dict[str, Any]) -> frames.Generated:
         stopping = options["stopping"]
@@ -69,6 +73,10 @@ class FakeInference:
                 raise self.error
             for step in range(max(len(text) for text in texts)):
                 deltas = self._step(texts, step)
+                if options["task"] is Task.TRANSLATION:
+                    deltas = [
+                        structs.replace(one, segments=SEGMENTS) if one.finish else one for one in deltas
+                    ]
                 if options["stopping"].strings:
                     deltas = [self._stopping(delta, options) for delta in deltas]
                 yield "known:1", deltas

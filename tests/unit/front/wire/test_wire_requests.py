@@ -218,6 +218,19 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
     assert asked["logprobs"] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, True), ({"split": 0}, True), ({"split": 1}, True), ({"split": 2}, False)],
+)
+async def test_how_a_text_is_split(rig: Rig, given: dict[str, Any], expected: bool) -> None:
+    await rig.stub.Translate(build("Translate", **given))
+    async for _ in rig.stub.StreamTranslate(build("StreamTranslate", **given)):
+        pass
+    assert [asked["split"] for asked in rig.inference.calls] == [expected, expected]
+    refusal = await refused(rig.stub.Translate(build("Translate", split=3)))
+    assert (refusal.info.reason, refusal.fields) == ("INVALID_INPUT", ["split"])
+
+
 async def test_unset_is_told_from_zero(rig: Rig) -> None:
     sampling = inference_pb2.Sampling(temperature=0.0, top_k=0, seed=0)
     await rig.stub.Generate(build("Generate", sampling=sampling))

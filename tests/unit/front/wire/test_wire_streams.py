@@ -13,6 +13,22 @@ from tests.unit.front.wire.rig import Rig, decode, refused, settings
 from trine import errors, frames
 from trine.v1 import inference_pb2
 
+SEGMENTS = [
+    inference_pb2.Segment(
+        source_begin=1,
+        source_end=4,
+        target_begin=0,
+        target_end=5,
+        finish_reason=inference_pb2.FINISH_REASON_LENGTH,
+    ),
+    inference_pb2.Segment(
+        source_begin=6,
+        source_end=7,
+        target_begin=7,
+        target_end=9,
+        finish_reason=inference_pb2.FINISH_REASON_STOP,
+    ),
+]
 SERVICE = {"grpc_service": "trine.v1.InferenceService"}
 
 
@@ -43,7 +59,9 @@ async def test_every_delta_is_one_response(rig: Rig) -> None:
 async def test_a_translation_streams_the_same_way(rig: Rig) -> None:
     inputs = [inference_pb2.TranslateInput(text="ab")]
     call = rig.stub.StreamTranslate(inference_pb2.StreamTranslateRequest(checkpoint="known", inputs=inputs))
-    assert [(r.input_index, r.text) async for r in call] == [(0, "a"), (0, "b")]
+    responses = [response async for response in call]
+    assert [(r.input_index, r.text) for r in responses] == [(0, "a"), (0, "b")]
+    assert [list(r.segments) for r in responses] == [[], SEGMENTS]
 
 
 async def test_unary_answers_keep_their_order(rig: Rig) -> None:
@@ -72,6 +90,7 @@ async def test_unary_answers_keep_their_order(rig: Rig) -> None:
     )
     assert [r.text for r in translate.results] == ["a", "b"]
     assert translate.results[1].usage.output_tokens == 2
+    assert [list(r.segments) for r in translate.results] == [SEGMENTS, SEGMENTS]
 
 
 async def test_a_stop_tells_what_matched(rig: Rig) -> None:

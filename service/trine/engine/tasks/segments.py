@@ -1,0 +1,118 @@
+"""The texts of a translation as sentences that fit the context, or whole. Engine process, its only thread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+from trine.engine.tasks.inputs import Tokenizer, text_field, tokenize
+from trine.engine.tasks.passage import Source
+from trine.engine.text.segment import Span, divide, sentences
+from trine.errors import InvalidInput
+
+MAX_SEGMENTS = 1024
+"""Of one text."""
+MAX_REQUEST_SEGMENTS = 4096
+"""Of all texts of a request: each is a sequence with state of its own."""
+
+DIRECTIONS = {
+    "MarianMTModel": re.compile(r"\s*>>[^\s<>]{1,32}<<\s*"),
+    "T5ForConditionalGeneration": re.compile(r"\s*translate \w{1,32} to \w{1,32}:\s*"),
+}
+"""How a text says at its beginning what it is to be translated to, by architecture: each segment needs it."""
+
+
+def whole(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[Source]:
+    """Each text in one segment. Raises InvalidInput for one that is longer than `limit` tokens."""
+    encoded = tokenize(tokenizer, texts, limit)
+    return [_source(text, [(_all(text), tokens)]) for text, tokens in zip(texts, encoded, strict=True)]
+
+
+def segmented(
+    tokenizer: Tokenizer, texts: Sequence[str], limit: int, direction: re.Pattern[str] | None = None
+) -> list[Source]:
+    """Each text in segments of at most `limit` tokens: its sentences, divided further where they are longer.
+
+    Raises InvalidInput that names the text which has no such place to divide, or too many segments.
+    """
+    if not texts:
+        raise InvalidInput("there is no input", field="inputs")
+    found = [list(islice(sentences(text), MAX_SEGMENTS + 1)) or [_all(text)] for text in texts]
+    prefixes = [_prefix(text, direction) for text in texts]
+    counts = [len(spans) for spans in found]
+    done: list[list[tuple[Span, list[int]]]] = [[] for _ in texts]
+    todo = [(index, span) for index, spans in enumerate(found) for span in spans]
+    while todo:
+        _bound(counts)
+        longer: list[tuple[int, Span]] = []
+        encoded = _encode(tokenizer, [(i, _worded(texts[i], span, prefixes[i])) for i, span in todo])
+        for (index, span), tokens in zip(todo, encoded, strict=True):
+            if len(tokens) <= limit:
+                done[index].append((span, tokens))
+            else:
+                longer += [(index, half) for half in _halves(texts[index], span, index, len(tokens), limit)]
+                counts[index] += 1
+        todo = longer
+    return [_source(text, sorted(parts)) for text, parts in zip(texts, done, strict=True)]
+
+
+def _halves(text: str, span: Span, index: int, tokens: int, limit: int) -> tuple[Span, Span]:
+    halves = divide(text, span)
+    if halves is None:
+        raise InvalidInput(
+            f"a part of the text has {tokens} tokens and no place to divide it, and the checkpoint reads at most {limit}",
+            field=text_field(index),
+        )
+    return halves
+
+
+def _bound(counts: Sequence[int]) -> None:
+    for index, count in enumerate(counts):
+        if count > MAX_SEGMENTS:
+            raise InvalidInput(f"the text has more than {MAX_SEGMENTS} segments", field=text_field(index))
+    if sum(counts) > MAX_REQUEST_SEGMENTS:
+        raise InvalidInput(
+            f"the texts have {sum(counts)} segments, and at most {MAX_REQUEST_SEGMENTS} are translated at once",
+            field="inputs",
+        )
+
+
+def _encode(tokenizer: Tokenizer, parts: Sequence[tuple[int, str]]) -> list[list[int]]:
+    """Token ids of each part. Raises InvalidInput that names the text, by the parts' indices."""
+    try:
+        encoded = tokenizer.encode([part for _, part in parts])
+    except InvalidInput:
+        for index, part in parts:
+            try:
+                tokenizer.encode([part])
+            except InvalidInput as error:
+                raise InvalidInput(error.message, field=text_field(index)) from error
+        raise
+    for (index, _), tokens in zip(parts, encoded, strict=True):
+        if not tokens:
+            raise InvalidInput("the text has no token", field=text_field(index))
+    return encoded
+
+
+def _prefix(text: str, direction: re.Pattern[str] | None) -> str:
+    match = direction.match(text) if direction is not None else None
+    return match[0] if match is not None else ""
+
+
+def _worded(text: str, span: Span, prefix: str) -> str:
+    """What is tokenized for a segment; the first one has the text's prefix in it."""
+    words = text[span.begin : span.end]
+    return words if span.begin < len(prefix) else prefix + words
+
+
+def _all(text: str) -> Span:
+    return Span(0, len(text))
+
+
+def _source(text: str, parts: Sequence[tuple[Span, list[int]]]) -> Source:
+    spans = [span for span, _ in parts]
+    begins = [0, *(span.end for span in spans)]
+    ends = [*(span.begin for span in spans), len(text)]
+    gaps = [text[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    return Source([tokens for _, tokens in parts], spans, gaps)
