@@ -300,6 +300,7 @@ async def test_what_gathers_for_a_slow_reader_leaves_as_one_delta(make_room: Mak
         sampling=Sampling(),
         stopping=Stopping(),
         logprobs=None,
+        split=False,
         max_new_tokens=None,
         priority=2,
         caller="me",
