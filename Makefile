@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo serve test proof gpu check format protos clean
+.PHONY: demo serve test proof bench gpu check format protos clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
@@ -17,6 +17,10 @@ test: $(VENV)/.ready
 
 proof: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "proof and not gpu"
+
+# Against CTranslate2 and PyTorch, full-size shapes with random weights; about 15 minutes. See bench/README.md.
+bench: $(VENV)/.ready
+	$(BIN)/python -m bench.generation
 
 gpu: $(VENV)/.ready
 	$(BIN)/python -m pytest -m gpu
