@@ -13,6 +13,8 @@ import os
 
 # numpy's matrix product is never used, and its pool would start with the import.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The key/value cache is touched here and there, a few kB at a time: in pages of 2 MB all of it would become resident.
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 import argparse
 import contextlib

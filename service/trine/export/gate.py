@@ -5,6 +5,7 @@ The limits stand here, in one place, and in each report; docs/decisions/0004 say
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -74,6 +75,11 @@ def drift(ours: Logits, reference: Logits) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
+def writable(value: float) -> float:
+    """`value`, or the largest number where it is infinite: JSON has no infinity."""
+    return min(value, float(np.finfo(np.float64).max))
+
+
 @dataclass(slots=True)
 class Report:
     """Everything that the gate saw; `parity` is what the manifest keeps of it."""
@@ -106,9 +112,9 @@ class Report:
         return f"{self.claim if self.passed else 'the parity gate failed'}: {self.figures}"
 
     def at_most(self, name: str, values: Iterable[float], limit: float) -> None:
-        """The largest of `values` counts."""
+        """The largest of `values` counts; one that is no number fails."""
         measured = list(values)
-        value = max(measured, default=float("inf"))
+        value = float("inf") if any(map(math.isnan, measured)) else max(measured, default=float("inf"))
         self._add(name, value, limit, value <= limit, len(measured), at_least=False)
 
     def at_least(self, name: str, value: float, limit: float, count: int) -> None:
@@ -127,8 +133,7 @@ class Report:
     def _add(
         self, name: str, value: float, limit: float, passed: bool, count: int, *, at_least: bool
     ) -> None:
-        value = min(value, float(np.finfo(np.float64).max))  # JSON has no infinity
-        self.checks.append(ParityCheck(name, value, limit, at_least, passed, count))
+        self.checks.append(ParityCheck(name, writable(value), limit, at_least, passed, count))
 
     def to_json(self) -> dict[str, Any]:
         checks = [{name: getattr(check, name) for name in check.__struct_fields__} for check in self.checks]

@@ -5,7 +5,9 @@ The export process. The parity gate's verdict is filled in when there is one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -102,7 +104,7 @@ def _labels(config: Any) -> tuple[str, ...]:
 def _generation(checkpoint: Checkpoint) -> Generation:
     config = checkpoint.model.generation_config
     eos_ids = _ids(config.eos_token_id)
-    words = [word[0] for word in config.bad_words_ids or [] if len(word) == 1 and tuple(word) != eos_ids]
+    words = [word[0] for word in config.bad_words_ids or [] if len(word) == 1 and word[0] not in eos_ids]
     suppressed = tuple(sorted({*words, *_ids(config.suppress_tokens)}))
     if checkpoint.info.family is Family.DECODER:
         return Generation(eos_ids=eos_ids, suppressed_ids=suppressed)
@@ -135,4 +137,6 @@ def _one(value: int | Sequence[int] | None) -> int | None:
 def _self_test(reference: Reference) -> SelfTest:
     inputs = [ids[:_SELF_TEST_TOKENS] for ids in reference.token_ids(_SELF_TEST_TEXTS)]
     outputs = [reference.first_logits(ids)[:_SELF_TEST_LOGITS].tolist() for ids in inputs]
+    if not all(map(math.isfinite, chain.from_iterable(outputs))):  # nor could JSON hold them
+        raise NotACheckpoint("the checkpoint itself answers with what is no finite number")
     return SelfTest(inputs=inputs, outputs=outputs, tolerance=SELF_TEST_TOLERANCE)

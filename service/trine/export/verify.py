@@ -95,7 +95,7 @@ def _compare_encoder(
     company = in_company(runner, sequences)
     drifts = [gate.drift(a[None], b[None]) for a, b in zip(alone, expected, strict=True)]
     report.at_most("logits", drifts, limits.logits)
-    report.details["logits_by_text"] = drifts
+    report.details["logits_by_text"] = [gate.writable(drift) for drift in drifts]
     apart = [gate.drift(row[None], alone[index][None]) for index, row in company]
     report.at_most("batch_logits", apart, limits.batch_logits)
     pairs = zip(alone, expected, strict=True)
@@ -155,7 +155,7 @@ def _compare_generation(
         compared.texts += [_reads_alike(detokenizer, reference, answer.tokens) for answer in expected]
         told(min(1.0, (start + GROUP) / len(shuffled)))
     report.at_most("logits", compared.alone, limits.logits)
-    report.details["logits_by_text"] = compared.alone
+    report.details["logits_by_text"] = [gate.writable(drift) for drift in compared.alone]
     report.at_most("batch_logits", compared.company, limits.batch_logits)
     report.share("greedy", compared.equal, limits.greedy)
     report.few("ties", compared.ties, len(shuffled), max(1, int(limits.ties * len(shuffled))))

@@ -40,6 +40,7 @@ def prove_changed(
     report = verify.prove(
         loaded, Artifact(folder, sealed), threads=1, told=lambda _: None, limits=GateLimits(new_tokens=6)
     )
+    json.dumps(report.to_json(), allow_nan=False)
     passed = {check.name: check.passed for check in report.checks}
     assert report.passed == all(passed.values())
     assert report.passed or "failed" in report.reason
@@ -156,6 +157,13 @@ def test_a_report_says_what_failed() -> None:
     assert not report.passed
     assert report.reason == "the parity gate failed: labels 0.667 (at least 1, 3 compared)"
     assert [check.count for check in report.parity.checks] == [2, 3, 64]
+
+
+def test_a_measurement_that_is_no_number_fails_wherever_it_stands() -> None:
+    report = Report(GateLimits())
+    report.at_most("scores", [1e-6, float("nan"), 1e-6], 1e-4)
+    assert not report.passed
+    assert np.isfinite(report.parity.checks[0].value)
 
 
 def test_nothing_compared_is_nothing_proved() -> None:

@@ -209,3 +209,19 @@ def test_settings_that_requests_cannot_have_are_named(tmp_path: Path) -> None:
     assert manifest.describe(loaded, Precision.FP32).generation == Generation(
         eos_ids=(0,), suppressed_ids=(1,)
     )
+
+
+def test_no_end_token_is_suppressed_though_the_bad_words_name_it(tmp_path: Path) -> None:
+    loaded = load(tiny.gpt2(tmp_path / "gpt2"))
+    loaded.model.generation_config.eos_token_id = [0, 3]
+    loaded.model.generation_config.bad_words_ids = [[1], [3]]
+    assert manifest.describe(loaded, Precision.FP32).generation == Generation(
+        eos_ids=(0, 3), suppressed_ids=(1,)
+    )
+
+
+def test_a_checkpoint_that_answers_no_numbers_is_refused(tmp_path: Path) -> None:
+    loaded = load(tiny.gpt2(tmp_path / "gpt2"))
+    loaded.model.transformer.ln_f.bias.data.fill_(float("nan"))
+    with pytest.raises(NotACheckpoint, match="finite"):
+        manifest.describe(loaded, Precision.FP32)

@@ -2,7 +2,8 @@
 
 Transformers' logits processors (SequenceBias, RepetitionPenalty, NoRepeatNGram, MinNewTokensLength), in its order and in float32 as
 there, and the presence and frequency penalties of OpenAI's interface, which vLLM has too. Each row is worked on alone, as vectors
-over the vocabulary; what depends on the tokens before is kept up to date token by token, so that a step costs no pass over them.
+over the vocabulary; what depends on the tokens before is kept up to date token by token, so that a step costs no pass over the
+text, only over its distinct tokens where they are penalized.
 """
 
 from __future__ import annotations

@@ -66,7 +66,11 @@ class GenerativeTask(ABC):
         self._limits = manifest.limits
         self._vocab_size = manifest.vocab_size
         self._generation = manifest.generation
-        self._eos_ids = frozenset(manifest.generation.eos_ids)
+        # A config may name an end token that its vocabulary lacks (GPT-2's default in a small one): it never comes, and to suppress
+        # it would fail the whole step.
+        self._eos_ids = frozenset(
+            token for token in manifest.generation.eos_ids if 0 <= token < self._vocab_size
+        )
 
     def prepare(self, request: frames.Submit, call: Call) -> list[Part]:
         """Raises InvalidInput, naming the field, and WrongTask."""

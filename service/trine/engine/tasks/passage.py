@@ -86,7 +86,7 @@ class Passage:
             self._settle(self._parts.popleft())
 
     def _take(self, part: Part) -> None:
-        """Log-probabilities wait for the next text, so that they never tell what the text withholds."""
+        """Log-probabilities wait for the next text, so that tokens whose text is withheld are not told before it."""
         if self._begin is None:
             self._write(self.source.gaps[part.place] if self.source.gaps else "")
             self._begin = self._length

@@ -83,16 +83,17 @@ class Administration:
         if asked.alias is not None:
             raise InvalidInput("delete takes NAME or NAME:VERSION, not an alias", field="checkpoint")
         if asked.number is not None:
-            record = self._repository.resolve(asked)
-            self._refuse_loaded(record)
-            self._repository.delete_version(record)
-            self._pool.forget(record)
-            return
-        records = list(self._repository.checkpoint(asked.name).versions.values())
+            records = [self._repository.resolve(asked)]
+        else:
+            records = list(self._repository.checkpoint(asked.name).versions.values())
         for record in records:
             self._refuse_loaded(record)
-        self._repository.delete_checkpoint(asked.name)
+        if asked.number is not None:
+            self._repository.delete_version(records[0])
+        else:
+            self._repository.delete_checkpoint(asked.name)
         for record in records:
+            self._artifacts.pop(_key(record), None)
             self._pool.forget(record)
 
     def _refuse_loaded(self, record: Record) -> None:
@@ -109,7 +110,7 @@ class Administration:
     def _open(self, record: Record) -> artifact.Artifact | None:
         if record.state is not VersionState.READY:
             return None
-        key = (record.checkpoint, record.number, record.create_time)
+        key = _key(record)
         if key not in self._artifacts:
             try:
                 folder = self._repository.artifact_folder(record)
@@ -117,6 +118,11 @@ class Administration:
             except ArtifactCorrupt:
                 return None
         return self._artifacts[key]
+
+
+def _key(record: Record) -> tuple[str, int, float]:
+    """A name that was deleted and registered again begins at version 1 anew; the time tells the two apart."""
+    return record.checkpoint, record.number, record.create_time
 
 
 def _verdict(record: Record, existing: bool) -> str:

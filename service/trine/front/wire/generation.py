@@ -7,7 +7,7 @@ from typing import Any
 
 from trine import frames
 from trine.errors import InvalidInput
-from trine.sampling import MAX_LOGPROBS, Sampling, Stopping
+from trine.sampling import MAX_BIASES, MAX_LOGPROBS, Sampling, Stopping
 from trine.v1 import inference_pb2
 
 Request = (
@@ -47,6 +47,8 @@ def validate_new_tokens(request: Request) -> None:
 def sampling_of(request: Request) -> Sampling:
     """The request's sampling with the defaults filled in. Raises InvalidInput that names the field, for NaN too."""
     given = request.sampling
+    if len(given.logit_bias) > MAX_BIASES:  # before it is copied: a whole message of them takes 90 ms
+        raise InvalidInput(f"logit_bias must name at most {MAX_BIASES} tokens", field="sampling.logit_bias")
     sampling = Sampling(
         temperature=given.temperature,
         top_p=given.top_p if given.HasField("top_p") else 1.0,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,8 @@ from tests.unit.engine.scheduling.stand_ins import (
     call,
 )
 from tests.unit.engine.tasks.manifests import generator, translator
-from trine import frames
+from trine import artifact, frames
+from trine.engine.runtime.sampler import Choice, choose
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.passage import Part
@@ -269,3 +272,10 @@ def test_a_detokenizer_that_breaks_ends_its_own_text_only(monkeypatch: pytest.Mo
     assert draft.finish
     with pytest.raises(Bug, match="cannot be turned into text"):
         task.tell(draft)
+
+
+def test_an_end_token_beyond_the_vocabulary_is_none() -> None:
+    manifest = msgspec.structs.replace(generator(), generation=artifact.Generation(eos_ids=(0, 26, -1)))
+    task = Generation(manifest, NumberTokenizer(), AlphabetDetokenizer(), Choice)
+    (draft,) = prepare(task, "1", least=1)
+    assert choose(np.array([[3.0] + [1.0] * 24 + [2.0]], np.float32), [draft.choice]) == [25]
