@@ -278,4 +278,5 @@ def test_an_end_token_beyond_the_vocabulary_is_none() -> None:
     manifest = msgspec.structs.replace(generator(), generation=artifact.Generation(eos_ids=(0, 26, -1)))
     task = Generation(manifest, NumberTokenizer(), AlphabetDetokenizer(), Choice)
     (draft,) = prepare(task, "1", least=1)
+    assert isinstance(draft.choice, Choice)
     assert choose(np.array([[3.0] + [1.0] * 24 + [2.0]], np.float32), [draft.choice]) == [25]
