@@ -90,11 +90,6 @@ class Link(asyncio.Protocol):
 
     # --- to the engine -----------------------------------------------------------------------------------------------
 
-    @property
-    def open_ids(self) -> int:
-        """Ids that the engine has not closed, cancelled ones included."""
-        return len(self._calls)
-
     def submit(self, build: Callable[[int], frames.Submit]) -> tuple[int, Mailbox]:
         """Send a request. Raises Overloaded when the engine's window is full, EngineLost when it is gone."""
         if self.lost.is_set():
