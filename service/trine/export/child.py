@@ -6,6 +6,7 @@ The plan comes as the first line of standard input, which stays open as long as 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -91,8 +92,9 @@ def _take_stdout() -> IO[str]:
 
 def _die_with_the_server() -> None:
     """Standard input ends when the server does, even by SIGKILL; then this process and its children end too."""
-    while sys.stdin.buffer.read(4096):
-        pass
+    with contextlib.suppress(ConnectionError):  # a server that left our words unread resets the connection
+        while sys.stdin.buffer.read(4096):
+            pass
     os.killpg(0, signal.SIGKILL)
 
 

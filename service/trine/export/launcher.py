@@ -1,8 +1,8 @@
 """Runs one export in a process of its own and tells how it goes. The front process; imports nothing of the child's side.
 
-The child gets a clean environment (no tokens, no network for the hub), its own session, limits on its address space, and the
-plan as the first line of its standard input; it ends itself when that input closes, so it never outlives a server that was
-killed. It answers with JSON lines on its standard output:
+The child gets a clean environment (no tokens, no network for the hub), its own session, limits on its address space, and one
+socket as its standard input and output. The plan is the first line that it reads; it ends itself when that input closes, so
+it never outlives a server that was killed. It answers with JSON lines:
 
     {"stage": "export", "fraction": 0.5, "message": "..."}
     {"refused": "UNSAFE_CHECKPOINT", "message": "..."}          a typed refusal; nothing follows
@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -68,11 +69,15 @@ async def run(plan: ExportPlan) -> AsyncGenerator[Progress, None]:
     _require_extra()
     with tempfile.TemporaryDirectory(prefix="trine-export-") as home:
         log = Path(home) / "stderr"
-        child = await _start(plan, Path(home), log)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = await _start(plan, Path(home), log, theirs)
         try:
-            await _send(child, plan)
-            async for progress in _follow(child, plan.timeout):
-                yield progress
+            reader, writer = await asyncio.open_connection(sock=ours)
+            with contextlib.closing(writer):
+                await _send(writer, plan)
+                async for progress in _follow(reader, plan.timeout):
+                    yield progress
         except ExportFailed:
             logger.warning("the export failed; the end of its log:\n%s", _tail(log))
             raise
@@ -87,13 +92,16 @@ def _require_extra() -> None:
         )
 
 
-async def _start(plan: ExportPlan, home: Path, log: Path) -> asyncio.subprocess.Process:
+async def _start(
+    plan: ExportPlan, home: Path, log: Path, channel: socket.socket
+) -> asyncio.subprocess.Process:
+    """A socket instead of asyncio's pipes: its `wait` would hang on a pipe with unread output (cpython 119710)."""
     with log.open("wb") as stderr:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *CHILD,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdin=channel.fileno(),
+            stdout=channel.fileno(),
             stderr=stderr,
             cwd=home,
             env=_environment(home, plan.threads or available_cores()),
@@ -101,11 +109,10 @@ async def _start(plan: ExportPlan, home: Path, log: Path) -> asyncio.subprocess.
         )
 
 
-async def _send(child: asyncio.subprocess.Process, plan: ExportPlan) -> None:
-    assert child.stdin is not None
+async def _send(writer: asyncio.StreamWriter, plan: ExportPlan) -> None:
     with contextlib.suppress(ConnectionError):  # a child that died already is told by its closed output
-        child.stdin.write(plan.to_json().encode() + b"\n")
-        await child.stdin.drain()
+        writer.write(plan.to_json().encode() + b"\n")
+        await writer.drain()
 
 
 def _environment(home: Path, threads: int) -> dict[str, str]:
@@ -127,17 +134,18 @@ def _environment(home: Path, threads: int) -> dict[str, str]:
     }
 
 
-async def _follow(child: asyncio.subprocess.Process, timeout: float) -> AsyncGenerator[Progress, None]:
-    assert child.stdout is not None
+async def _follow(reader: asyncio.StreamReader, timeout: float) -> AsyncGenerator[Progress, None]:
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
         left = deadline - asyncio.get_running_loop().time()
         try:
-            line = await asyncio.wait_for(child.stdout.readline(), max(left, 0.0))
+            line = await asyncio.wait_for(reader.readline(), max(left, 0.0))
         except TimeoutError as error:
             raise ExportFailed(f"the export took longer than {timeout:g} s and was stopped") from error
         except ValueError as error:  # asyncio's limit on a line's length
             raise ExportFailed("the export process sent nonsense") from error
+        except ConnectionError as error:  # it died before it had read its plan
+            raise ExportFailed("the export process died at its start") from error
         if not line.endswith(b"\n"):
             raise ExportFailed("the export process died; it may have run out of memory")
         progress = _read(line)

@@ -96,6 +96,8 @@ async def test_a_refusal_crosses_as_its_class(plan: ExportPlan, monkeypatch: pyt
         "say(stage='read')",
         "say(verdict=True)",
         "print('x' * 1_000_000, flush=True)",
+        "while True: print('x' * 1_000_000, flush=True)",
+        "subprocess.Popen(['sleep', '30'], start_new_session=True); print('nonsense', flush=True)",
     ],
 )
 async def test_a_broken_child_is_a_failed_export(
