@@ -37,6 +37,7 @@ class Task(enum.StrEnum):
     CLASSIFICATION = "classification"
     GENERATION = "generation"
     TRANSLATION = "translation"
+    SUMMARIZATION = "summarization"
 
 
 class Precision(enum.StrEnum):
@@ -89,6 +90,8 @@ class Generation(_Part, frozen=True):
     """Token that is put in the last place when the context ends (transformers' forced_eos_token_id)."""
     suppressed_ids: tuple[int, ...] = ()
     """Tokens that are never chosen (bad_words_ids of one token)."""
+    input_prefix: str = ""
+    """What the checkpoint was trained to see before each text of its task (T5's "summarize: ")."""
 
 
 class SelfTest(_Part, frozen=True):
@@ -155,6 +158,8 @@ class Manifest(_Part, frozen=True):
     cache: CacheLayout | None = None
     cross: CacheLayout | None = None
     generation: Generation | None = None
+    languages: dict[str, int] = {}
+    """Code to token id, of a checkpoint that is told its languages by tokens (mBART, M2M100, NLLB)."""
     files: dict[str, FileRecord] = {}
     """Every file of the folder but the manifest itself."""
     format: int = FORMAT

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding
 
 MAX_FRAME = 64 << 20
 _HEAD = struct.Struct("<I")
@@ -45,15 +45,32 @@ class Classify(Submit, tag=0, frozen=True):
     top_k: int
 
 
-class Generate(Submit, tag=1, frozen=True):
-    """Generation or translation, as the version's task is. With `stream` closed by `Step`, else by `Answer` with `Generated`."""
+class Message(Frame, frozen=True):
+    """One turn of a conversation."""
 
-    sampling: Sampling
-    max_new_tokens: int | None
+    role: str
+    content: str
+
+
+class Direction(Frame, frozen=True):
+    """Languages of one text, as the checkpoint names them; empty where the caller left it to the checkpoint."""
+
+    source: str = ""
+    target: str = ""
+
+
+class Generate(Submit, tag=1, frozen=True):
+    """Generation, translation or summarization, as the version's task is.
+
+    With `stream` closed by `Step`, else by `Answer` with `Generated`.
+    """
+
+    decoding: Decoding
     stream: bool
-    stopping: Stopping = Stopping()
-    logprobs: int | None = None
-    """Alternatives to tell with each token's log-probability; None: no log-probabilities."""
+    conversations: list[list[Message]] = []
+    """Generation: one for each text, empty where the text itself is the prompt; or none at all."""
+    directions: list[Direction] = []
+    """Translation: one for each text, or none at all."""
     split: bool = True
     """Translation: write each sentence on its own. Else a text that does not fit the context is refused."""
 
@@ -98,6 +115,8 @@ class Usage(Frame, frozen=True):
     input_tokens: int
     output_tokens: int
     cut_tokens: int = 0
+    cached_tokens: int = 0
+    """Input tokens whose keys and values were there already."""
 
 
 class Classified(Frame, frozen=True):
@@ -124,6 +143,18 @@ class TokenLogprob(Frame, frozen=True):
     alternatives: list[Alternative] = []
 
 
+class Hypothesis(Frame, frozen=True):
+    """One of the n best texts of a beam search."""
+
+    text: str
+    score: float
+    """As sampling.BeamSearch defines it."""
+    finish: str
+    """As of Generated; likewise `matched`."""
+    output_tokens: int
+    matched: str | int | None = None
+
+
 class Segment(Frame, frozen=True):
     """One part of a translation: where it stands in the source and in the target, in code points, each end exclusive."""
 
@@ -132,7 +163,8 @@ class Segment(Frame, frozen=True):
     target_begin: int
     target_end: int
     finish: str
-    """As of Generated, of this part alone."""
+    """As of Generated, of this part alone; likewise `hypotheses`."""
+    hypotheses: list[Hypothesis] = []
 
 
 class Generated(Frame, frozen=True):
@@ -147,6 +179,8 @@ class Generated(Frame, frozen=True):
     """One for each written token, where they were asked for."""
     segments: list[Segment] = []
     """Of a translation, in order."""
+    hypotheses: list[Hypothesis] = []
+    """Of a beam search, best first; those of a translation are in its segments."""
 
 
 class Answer(Frame, tag=2, frozen=True):
@@ -172,6 +206,8 @@ class Delta(Frame, frozen=True):
     """The tokens written since the input's last delta, where they were asked for."""
     segments: list[Segment] = []
     """Of a translation: those that are finished since the input's last delta."""
+    hypotheses: list[Hypothesis] = []
+    """Of a beam search, in the input's last delta; those of a translation are in its segments."""
 
     def followed_by(self, newer: Delta) -> Delta:
         """Both as one; of the same input."""
@@ -217,6 +253,8 @@ class Observed(Frame, tag=7, frozen=True):
     cache_used: float = 0.0
     """Share of the cache's slots in use, 0 to 1."""
     rss_bytes: int = 0
+    prefix_bytes: int = 0
+    """Memory of the prefix cache."""
     queue: list[float] = []
     tokenize: list[float] = []
     compute: list[float] = []
@@ -230,6 +268,10 @@ class Observed(Frame, tag=7, frozen=True):
     output_tokens: int = 0
     wasted_tokens: int = 0
     """Computed for callers who had left."""
+    prefix_lookup_tokens: int = 0
+    """Of the prompts that were looked up in the prefix cache."""
+    prefix_hit_tokens: int = 0
+    """Of these, what the prefix cache had."""
 
 
 ToEngine = Classify | Generate | Cancel | Ping | Stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +19,10 @@ MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
 MAX_STOP_TOKENS = 64
 MAX_LOGPROBS = 20
+MAX_BEAMS = 16
+MAX_LENGTH_PENALTY = 10.0
+
+EarlyStopping = Literal["heuristic", "first", "never"]
 
 
 class Sampling(msgspec.Struct, array_like=True, frozen=True):
@@ -103,6 +108,71 @@ class Stopping(msgspec.Struct, array_like=True, frozen=True):
                     f"a stop string has 1 to {MAX_STOP_CHARACTERS} characters", field=f"stop[{index}]"
                 )
         _at_most("stop_token_ids", len(self.token_ids), MAX_STOP_TOKENS, "ids")
+
+
+class BeamSearch(msgspec.Struct, array_like=True, frozen=True):
+    """Search for the text with the best score instead of taking the best token each time.
+
+    A text's score is the sum of its log-probabilities, divided by its number of written tokens to the power of `length_penalty`.
+    """
+
+    beams: int
+    """Texts that are followed at once; [2, MAX_BEAMS]."""
+    length_penalty: float = 1.0
+    """Above 0 favors long texts, below 0 short ones; [-MAX, MAX]."""
+    early_stopping: EarlyStopping = "heuristic"
+    """When `beams` texts are finished: end at once ("first"), when a better one is unlikely, or when it is impossible ("never").
+
+    transformers' True, False and "never".
+    """
+    n_best: int = 1
+    """How many finished texts are told."""
+
+    def validate(self, field: str = "beam_search") -> None:
+        """Raise InvalidInput that names the field."""
+        _within(f"{field}.beams", self.beams, 2, MAX_BEAMS)
+        _within(f"{field}.length_penalty", self.length_penalty, -MAX_LENGTH_PENALTY, MAX_LENGTH_PENALTY)
+        if not 1 <= self.n_best <= self.beams:
+            raise InvalidInput("n_best must be at least 1 and at most beams", field=f"{field}.n_best")
+
+
+class Decoding(msgspec.Struct, array_like=True, frozen=True):
+    """How a request's texts are written: all that generation, translation and summarization have in common."""
+
+    sampling: Sampling = Sampling()
+    stopping: Stopping = Stopping()
+    max_new_tokens: int | None = None
+    """At least 1; None: what fits, at most 256."""
+    logprobs: int | None = None
+    """Alternatives to tell with each token's log-probability; None: no log-probabilities."""
+    beam_search: BeamSearch | None = None
+    """None: one text is followed, greedily or by drawing."""
+
+    def validate(self) -> None:
+        """Raise InvalidInput that names the field. What depends on the checkpoint is checked where that is known."""
+        self.sampling.validate()
+        self.stopping.validate()
+        if self.max_new_tokens is not None:
+            self._validate_new_tokens(self.max_new_tokens)
+        if self.logprobs is not None and not 0 <= self.logprobs <= MAX_LOGPROBS:
+            raise InvalidInput(f"logprobs must be at most {MAX_LOGPROBS}", field="logprobs")
+        if self.beam_search is not None:
+            self.beam_search.validate()
+            self._validate_with_beams()
+
+    def _validate_new_tokens(self, limit: int) -> None:
+        if limit < 1:
+            raise InvalidInput("max_new_tokens must be at least 1", field="max_new_tokens")
+        if self.stopping.min_new_tokens > limit:
+            raise InvalidInput("min_new_tokens must be at most max_new_tokens", field="min_new_tokens")
+
+    def _validate_with_beams(self) -> None:
+        if not self.sampling.greedy:
+            raise InvalidInput("beam search draws nothing: temperature must be 0", field="sampling.temperature")
+        if self.stopping.strings:
+            raise InvalidInput("beam search knows no stop strings; stop_token_ids it does", field="stop")
+        if self.logprobs is not None:
+            raise InvalidInput("beam search tells scores instead of log-probabilities", field="logprobs")
 
 
 def _within(field: str, value: float, least: float, most: float, name: str = "") -> None:

@@ -11,28 +11,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine import frames
-from trine.sampling import Sampling, Stopping
+from trine.sampling import BeamSearch, Decoding, Sampling, Stopping
 
-SEGMENTS = [frames.Segment(1, 4, 0, 4, "length"), frames.Segment(5, 6, 5, 9, "stop")]
+BEST = [frames.Hypothesis("text", -0.5, "stop", 3), frames.Hypothesis("tex", -0.75, "stop_sequence", 2, 7)]
+SEGMENTS = [frames.Segment(1, 4, 0, 4, "length", BEST), frames.Segment(5, 6, 5, 9, "stop")]
 USAGE = frames.Usage(3, 2, 1)
 LOGPROBS = [frames.TokenLogprob(3, " x", -0.5, [frames.Alternative(3, " x", -0.5)])]
 TO_ENGINE: list[Any] = [
     frames.Classify(1, ["a", "ü\x00\U0001f600", ""], 12.5, 2, "ipv4:127.0.0.1", 3),
-    frames.Generate(2**40, ["b"], 0.0, 3, "", Sampling(0.5, 0.9, 7, 2**64 - 1), 9, True),
-    frames.Generate(3, [], 1e9, 1, "x", Sampling(), None, False),
+    frames.Generate(2**40, ["b"], 0.0, 3, "", Decoding(Sampling(0.5, 0.9, 7, 2**64 - 1), max_new_tokens=9), True),
+    frames.Generate(3, [], 1e9, 1, "x", Decoding(), False),
     frames.Generate(
         4,
         ["c"],
         0.0,
         2,
         "",
-        Sampling(min_p=0.5, logit_bias={0: -1.5}),
-        5,
+        Decoding(Sampling(min_p=0.5, logit_bias={0: -1.5}), Stopping(1, ("\n",), (7,)), 5, 20),
         True,
-        Stopping(1, ("\n",), (7,)),
-        20,
     ),
-    frames.Generate(4, ["a"], 1e9, 1, "x", Sampling(), None, False, split=False),
+    frames.Generate(5, [""], 1e9, 1, "x", Decoding(), True, [[frames.Message("user", "hi")]]),
+    frames.Generate(
+        6,
+        ["a", "b"],
+        1e9,
+        1,
+        "x",
+        Decoding(beam_search=BeamSearch(4, 0.5, "never", 2)),
+        False,
+        directions=[frames.Direction("en", "fr"), frames.Direction()],
+        split=False,
+    ),
     frames.Cancel(2**40),
     frames.Ping(5),
     frames.Stop(),
@@ -43,6 +52,7 @@ TO_FRONT: list[Any] = [
     frames.Answer(1, classified=[frames.Classified([("good", 0.75), ("bad", 0.25)], USAGE)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE, segments=SEGMENTS)]),
+    frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE, hypotheses=BEST)]),
     frames.Step([frames.Delta(3, 0, "x", segments=SEGMENTS)]),
     frames.Answer(
         2,

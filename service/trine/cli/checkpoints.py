@@ -21,7 +21,10 @@ def register(
         str, typer.Argument(help="Checkpoint folder, on the server's machine.", show_default=False)
     ],
     task: Annotated[
-        str, typer.Option(help="classification, generation or translation.", show_default="from the config")
+        str,
+        typer.Option(
+            help="classification, generation, translation or summarization.", show_default="from the config"
+        ),
     ] = "",
     precision: Annotated[
         str, typer.Option(help="fp32, int8, or auto: int8 where the gate passes, else fp32.")

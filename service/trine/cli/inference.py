@@ -1,16 +1,17 @@
-"""`trine classify`, `generate`, `translate`: texts in, answers out."""
+"""`trine classify`, `generate`, `chat`, `translate`, `summarize`: texts in, answers out."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
 from trine.cli import render
 from trine.cli.connection import Json, Target, connect
-from trine.client import Delta, Generation, Stream, Translation
+from trine.cli.options import with_generation_options
+from trine.client import Delta, Generation, Stream, Summary, Translation
 from trine.client.channel import DEFAULT_TARGET
 from trine.client.options import GenerationOptions, Split
 
@@ -19,42 +20,13 @@ Texts = Annotated[
     list[str],
     typer.Argument(metavar="TEXT", help='Texts; "-" reads one a line from stdin.', show_default=False),
 ]
-MaxNewTokens = Annotated[
-    int | None, typer.Option(help="Most tokens to write.", show_default="what fits, at most 256")
-]
-MinNewTokens = Annotated[int | None, typer.Option(help="Fewest tokens to write.", show_default="0")]
-Temperature = Annotated[float | None, typer.Option(help="Randomness, 0 to 10.", show_default="0: greedy")]
-TopP = Annotated[float | None, typer.Option(help="Share of probability to keep.", show_default="1: all")]
-TopK = Annotated[int | None, typer.Option(help="Best tokens to keep.", show_default="0: all")]
-MinP = Annotated[
-    float | None, typer.Option(help="Keep tokens with this share of the best one's.", show_default="0: all")
-]
-Seed = Annotated[
-    int | None, typer.Option(help="Seed of the random numbers.", show_default="the server's choice")
-]
-RepetitionPenalty = Annotated[
-    float | None, typer.Option(help="For tokens read or written before, 0.1 to 10.", show_default="1: none")
-]
-PresencePenalty = Annotated[
-    float | None, typer.Option(help="For tokens written before, -2 to 2.", show_default="0: none")
-]
-FrequencyPenalty = Annotated[
-    float | None, typer.Option(help="For each time written before, -2 to 2.", show_default="0: none")
-]
-NoRepeatNgramSize = Annotated[
-    int | None, typer.Option(help="So many tokens in a row come only once.", show_default="0: any")
-]
-Stop = Annotated[
-    list[str] | None,
-    typer.Option(help="A text that ends the answer before it; may be given 16 times.", show_default=False),
-]
-Logprobs = Annotated[
-    int | None,
-    typer.Option(
-        help="Tell each token's log-probability and so many alternatives; with --json.", show_default="none"
-    ),
-]
 Split_ = Annotated[Split, typer.Option(help="Translate each sentence on its own, or each text as one.")]
+SourceLanguage = Annotated[
+    str, typer.Option(help="Of the texts, as the checkpoint names it.", show_default="the checkpoint's own")
+]
+TargetLanguage = Annotated[
+    str, typer.Option(help="To translate to, likewise.", show_default="the checkpoint's own")
+]
 Stream_ = Annotated[bool, typer.Option("--stream", help="Print the text as it comes.")]
 
 
@@ -75,101 +47,101 @@ def classify(
         render.classifications(inputs, results)
 
 
+@with_generation_options
 def generate(
     name: Name,
     texts: Texts,
-    max_new_tokens: MaxNewTokens = None,
-    min_new_tokens: MinNewTokens = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    seed: Seed = None,
-    repetition_penalty: RepetitionPenalty = None,
-    presence_penalty: PresencePenalty = None,
-    frequency_penalty: FrequencyPenalty = None,
-    no_repeat_ngram_size: NoRepeatNgramSize = None,
-    stop: Stop = None,
-    logprobs: Logprobs = None,
     stream: Stream_ = False,
     json: Json = False,
     target: Target = DEFAULT_TARGET,
+    **options: Unpack[GenerationOptions],
 ) -> None:
     """Continue prompts with a generation checkpoint."""
-    options = GenerationOptions(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        no_repeat_ngram_size=no_repeat_ngram_size,
-        stop=stop,
-        logprobs=_only_with_json(logprobs, json),
-    )
+    _validate_json(options, json)
     inputs = _read(texts)
     with connect(target) as client:
         if stream:
             _print_stream(client.stream_generate(name, inputs, **options), json)
-            return
-        results = client.generate(name, inputs, **options)
-    _print_texts(results, json)
+        else:
+            _print_texts(client.generate(name, inputs, **options), json)
 
 
+@with_generation_options
+def chat(
+    name: Name,
+    text: Annotated[str, typer.Argument(help="What the user says.", show_default=False)],
+    system: Annotated[str, typer.Option(help="What the system says before.", show_default="nothing")] = "",
+    stream: Stream_ = False,
+    json: Json = False,
+    target: Target = DEFAULT_TARGET,
+    **options: Unpack[GenerationOptions],
+) -> None:
+    """Get the answer of a generation checkpoint that has a chat template."""
+    _validate_json(options, json)
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": text})
+    with connect(target) as client:
+        if stream:
+            _print_stream(client.stream_chat(name, messages, **options), json)
+        else:
+            _print_texts([client.chat(name, messages, **options)], json)
+
+
+@with_generation_options
 def translate(
     name: Name,
     texts: Texts,
     split: Split_ = "sentences",
-    max_new_tokens: MaxNewTokens = None,
-    min_new_tokens: MinNewTokens = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    seed: Seed = None,
-    repetition_penalty: RepetitionPenalty = None,
-    presence_penalty: PresencePenalty = None,
-    frequency_penalty: FrequencyPenalty = None,
-    no_repeat_ngram_size: NoRepeatNgramSize = None,
-    stop: Stop = None,
-    logprobs: Logprobs = None,
+    source_language: SourceLanguage = "",
+    target_language: TargetLanguage = "",
     stream: Stream_ = False,
     json: Json = False,
     target: Target = DEFAULT_TARGET,
+    **options: Unpack[GenerationOptions],
 ) -> None:
     """Translate texts with a translation checkpoint."""
-    options = GenerationOptions(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        no_repeat_ngram_size=no_repeat_ngram_size,
-        stop=stop,
-        logprobs=_only_with_json(logprobs, json),
-    )
+    _validate_json(options, json)
+    inputs = _read(texts)
+    with connect(target) as client:
+        call = client.stream_translate if stream else client.translate
+        answer = call(
+            name,
+            inputs,
+            split=split,
+            source_language=source_language,
+            target_language=target_language,
+            **options,
+        )
+        if isinstance(answer, Stream):
+            _print_stream(answer, json)
+        else:
+            _print_texts(answer, json)
+
+
+@with_generation_options
+def summarize(
+    name: Name,
+    texts: Texts,
+    stream: Stream_ = False,
+    json: Json = False,
+    target: Target = DEFAULT_TARGET,
+    **options: Unpack[GenerationOptions],
+) -> None:
+    """Summarize texts with a summarization checkpoint."""
+    _validate_json(options, json)
     inputs = _read(texts)
     with connect(target) as client:
         if stream:
-            _print_stream(client.stream_translate(name, inputs, split=split, **options), json)
-            return
-        results = client.translate(name, inputs, split=split, **options)
-    _print_texts(results, json)
+            _print_stream(client.stream_summarize(name, inputs, **options), json)
+        else:
+            _print_texts(client.summarize(name, inputs, **options), json)
 
 
-def _only_with_json(logprobs: int | None, json: bool) -> int | None:
-    if logprobs is not None and not json:
-        raise typer.BadParameter("the log-probabilities are told with --json only", param_hint="--logprobs")
-    return logprobs
+def _validate_json(options: GenerationOptions, json: bool) -> None:
+    """Some answers have no place in plain text."""
+    for option in ("logprobs", "n_best"):
+        if options.get(option) is not None and not json:
+            raise typer.BadParameter("is told with --json only", param_hint=f"--{option.replace('_', '-')}")
 
 
 def _read(texts: list[str]) -> list[str]:
@@ -181,7 +153,7 @@ def _read(texts: list[str]) -> list[str]:
     return inputs
 
 
-def _print_texts(results: Sequence[Generation | Translation], json: bool) -> None:
+def _print_texts(results: Sequence[Generation | Translation | Summary], json: bool) -> None:
     if json:
         render.json_value(results)
     else:

@@ -12,7 +12,7 @@ from trine.cli.serve import serve
 
 app = typer.Typer(
     name="trine",
-    help="Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate.",
+    help="Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate, summarize.",
     no_args_is_help=True,
     # A traceback with local variables could show a prompt.
     pretty_exceptions_enable=False,
@@ -31,7 +31,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate."""
+    """Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate, summarize."""
 
 
 app.command()(serve)
@@ -43,5 +43,7 @@ app.command()(checkpoints.unload)
 app.command()(checkpoints.delete)
 app.command()(inference.classify)
 app.command()(inference.generate)
+app.command()(inference.chat)
 app.command()(inference.translate)
+app.command()(inference.summarize)
 app.command()(checkpoints.health)

@@ -7,19 +7,21 @@ Runs in the caller's process and needs nothing but gRPC: no numpy, no ONNX Runti
 """
 
 from trine.client.aio import AsyncClient
-from trine.client.blocking import Client
-from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
-from trine.client.inference import (
+from trine.client.answers import (
     Alternative,
     Classification,
     Delta,
     Generation,
+    Hypothesis,
     Label,
     Segment,
+    Summary,
     TokenLogprob,
     Translation,
     Usage,
 )
+from trine.client.blocking import Client
+from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
 from trine.client.streams import AsyncStream, Stream
 
 __all__ = [
@@ -31,12 +33,14 @@ __all__ = [
     "Client",
     "Delta",
     "Generation",
+    "Hypothesis",
     "Label",
     "Parity",
     "ParityCheck",
     "Progress",
     "Segment",
     "Stream",
+    "Summary",
     "TokenLogprob",
     "Translation",
     "Usage",

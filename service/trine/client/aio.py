@@ -3,67 +3,24 @@
 from __future__ import annotations
 
 import builtins
-import os
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from collections.abc import Callable
+from typing import Any, Unpack, overload
 
-import grpc
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from trine.client import channel, checkpoints, inference
-from trine.client.checkpoints import CheckpointInfo, Progress, VersionInfo
-from trine.client.failures import failure
-from trine.client.inference import Classification, Delta, Generation, Texts, Translation
+from trine.client import answers, requests
+from trine.client.aio_checkpoints import AsyncCheckpoints
+from trine.client.answers import Classification, Delta, Generation, Summary, Translation
 from trine.client.options import GenerationOptions, Priority, Split
+from trine.client.requests import Conversation, Texts
 from trine.client.streams import AsyncStream
-from trine.v1 import checkpoint_pb2 as admin_pb
-from trine.v1.checkpoint_pb2_grpc import CheckpointServiceStub
-from trine.v1.inference_pb2_grpc import InferenceServiceStub
-
-_Response = TypeVar("_Response")
 
 
-class AsyncClient:
+class AsyncClient(AsyncCheckpoints):
     """Calls one Trine server; make it inside a running event loop. `Client` has the same methods.
 
     `timeout` is in seconds, for every inference call that names none of its own; administration waits as long as it takes,
     unless told otherwise. `options` are gRPC channel options, laid over those of trine.client.channel.
     Every method raises errors of trine.errors; TryLater where the server cannot be reached.
     """
-
-    def __init__(
-        self,
-        target: str = channel.DEFAULT_TARGET,
-        admin_target: str = channel.DEFAULT_ADMIN_TARGET,
-        *,
-        timeout: float = channel.DEFAULT_TIMEOUT,
-        options: channel.Options = (),
-    ) -> None:
-        self._target = target
-        self._admin_target = admin_target
-        self._timeout = timeout
-        self._channel = grpc.aio.insecure_channel(target, channel.channel_options(options))
-        self._admin_channel = grpc.aio.insecure_channel(admin_target, channel.channel_options(options))
-        self._inference = InferenceServiceStub(self._channel)
-        self._checkpoints = CheckpointServiceStub(self._admin_channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
-
-    async def close(self) -> None:
-        """End all calls and both connections."""
-        await self._channel.close()
-        await self._admin_channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    # --- inference ---------------------------------------------------------------------------------------------------
 
     @overload
     async def classify(
@@ -95,9 +52,9 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> Classification | builtins.list[Classification]:
         """Score each text against the checkpoint's labels; `top_k` 0 returns all labels."""
-        request = inference.classify_request(checkpoint, texts, top_k, priority)
+        request = requests.classify_request(checkpoint, texts, top_k, priority)
         response = await self._infer(self._inference.Classify, request, timeout)
-        return inference.shaped(texts, inference.classifications(response))
+        return answers.shaped(texts, answers.classifications(response))
 
     @overload
     async def generate(
@@ -126,9 +83,9 @@ class AsyncClient:
         **options: Unpack[GenerationOptions],
     ) -> Generation | builtins.list[Generation]:
         """Continue each prompt. Options: see GenerationOptions."""
-        request = inference.generate_request(checkpoint, texts, options)
+        request = requests.generate_request(checkpoint, texts, options)
         response = await self._infer(self._inference.Generate, request, timeout)
-        return inference.shaped(texts, inference.generations(response))
+        return answers.shaped(texts, answers.generations(response))
 
     def stream_generate(
         self,
@@ -139,7 +96,32 @@ class AsyncClient:
         **options: Unpack[GenerationOptions],
     ) -> AsyncStream[Delta]:
         """As generate, with the text as it comes."""
-        request = inference.stream_generate_request(checkpoint, texts, options)
+        request = requests.stream_generate_request(checkpoint, texts, options)
+        return self._stream(self._inference.StreamGenerate, request, timeout)
+
+    async def chat(
+        self,
+        checkpoint: str,
+        messages: Conversation,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Generation:
+        """The next turn of a conversation, by the checkpoint's own chat template. Options: see GenerationOptions."""
+        request = requests.chat_request(checkpoint, messages, options)
+        response = await self._infer(self._inference.Generate, request, timeout)
+        return answers.shaped("", answers.generations(response))
+
+    def stream_chat(
+        self,
+        checkpoint: str,
+        messages: Conversation,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> AsyncStream[Delta]:
+        """As chat, with the text as it comes."""
+        request = requests.stream_chat_request(checkpoint, messages, options)
         return self._stream(self._inference.StreamGenerate, request, timeout)
 
     @overload
@@ -149,6 +131,8 @@ class AsyncClient:
         texts: str,
         *,
         split: Split = ...,
+        source_language: str = ...,
+        target_language: str = ...,
         timeout: float | None = ...,
         **options: Unpack[GenerationOptions],
     ) -> Translation: ...
@@ -159,6 +143,8 @@ class AsyncClient:
         texts: Texts,
         *,
         split: Split = ...,
+        source_language: str = ...,
+        target_language: str = ...,
         timeout: float | None = ...,
         **options: Unpack[GenerationOptions],
     ) -> builtins.list[Translation]: ...
@@ -168,13 +154,25 @@ class AsyncClient:
         texts: str | Texts,
         *,
         split: Split = "sentences",
+        source_language: str = "",
+        target_language: str = "",
         timeout: float | None = None,
         **options: Unpack[GenerationOptions],
     ) -> Translation | builtins.list[Translation]:
-        """Translate each text, of any length, or with `split` "none" as one. Options: see GenerationOptions."""
-        request = inference.translate_request(checkpoint, texts, split, options)
+        """Translate each text, of any length, or with `split` "none" as one. Options: see GenerationOptions.
+
+        Languages as the checkpoint names them, for all texts; "" leaves them to the checkpoint.
+        """
+        request = requests.translate_request(
+            checkpoint,
+            texts,
+            options,
+            split=split,
+            source_language=source_language,
+            target_language=target_language,
+        )
         response = await self._infer(self._inference.Translate, request, timeout)
-        return inference.shaped(texts, inference.translations(response))
+        return answers.shaped(texts, answers.translations(response))
 
     def stream_translate(
         self,
@@ -182,92 +180,65 @@ class AsyncClient:
         texts: str | Texts,
         *,
         split: Split = "sentences",
+        source_language: str = "",
+        target_language: str = "",
         timeout: float | None = None,
         **options: Unpack[GenerationOptions],
     ) -> AsyncStream[Delta]:
         """As translate, with the text as it comes."""
-        request = inference.stream_translate_request(checkpoint, texts, split, options)
+        request = requests.stream_translate_request(
+            checkpoint,
+            texts,
+            options,
+            split=split,
+            source_language=source_language,
+            target_language=target_language,
+        )
         return self._stream(self._inference.StreamTranslate, request, timeout)
 
-    async def health(self, name: str = "", *, timeout: float | None = None) -> str:
-        """Health of a checkpoint, or of the whole server: "serving" or "not-serving". Raises CheckpointNotFound."""
-        response = await self._infer(self._health.Check, health_pb2.HealthCheckRequest(service=name), timeout)
-        return checkpoints.health(response.status)
-
-    # --- administration ----------------------------------------------------------------------------------------------
-
-    def register(
+    @overload
+    async def summarize(
         self,
-        name: str,
-        path: str | os.PathLike[str],
+        checkpoint: str,
+        texts: str,
         *,
-        task: str = "",
-        precision: str = "",
-        gate: str = "",
-        hold: bool = False,
+        timeout: float | None = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> Summary: ...
+    @overload
+    async def summarize(
+        self,
+        checkpoint: str,
+        texts: Texts,
+        *,
+        timeout: float | None = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> builtins.list[Summary]: ...
+    async def summarize(
+        self,
+        checkpoint: str,
+        texts: str | Texts,
+        *,
         timeout: float | None = None,
-    ) -> AsyncStream[Progress]:
-        """Export, prove and publish the checkpoint folder `path`, absolute and in the server's own file system.
+        **options: Unpack[GenerationOptions],
+    ) -> Summary | builtins.list[Summary]:
+        """Summarize each text. Options: see GenerationOptions."""
+        request = requests.summarize_request(checkpoint, texts, options)
+        response = await self._infer(self._inference.Summarize, request, timeout)
+        return answers.shaped(texts, answers.summaries(response))
 
-        The last step has the version. `precision` is fp32, int8 or auto (int8 where the gate passes, else fp32); with `gate` "report"
-        the version is published whatever the gate says, and says so. `hold` keeps the name on the version that it means now. Leaving early cancels it.
-        """
-        request = checkpoints.register_request(name, path, task, precision, gate, hold)
-        call = self._checkpoints.RegisterCheckpoint(request, timeout=timeout)
-        return AsyncStream(call, checkpoints.progress, self._admin_target)
-
-    async def get(self, checkpoint: str, *, timeout: float | None = None) -> CheckpointInfo:
-        """A checkpoint with all its versions, or with the one that NAME@ALIAS or NAME:VERSION means."""
-        request = admin_pb.GetCheckpointRequest(checkpoint=checkpoint)
-        response = await self._administer(self._checkpoints.GetCheckpoint, request, timeout)
-        return checkpoints.checkpoint(response.checkpoint)
-
-    async def load(self, checkpoint: str, *, timeout: float | None = None) -> VersionInfo:
-        """Start an engine for a version, and wait until it is live."""
-        request = admin_pb.LoadCheckpointRequest(checkpoint=checkpoint)
-        response = await self._administer(self._checkpoints.LoadCheckpoint, request, timeout)
-        return checkpoints.version(response.version)
-
-    async def unload(self, checkpoint: str, *, timeout: float | None = None) -> VersionInfo:
-        """Let a version finish what it runs, and end its engine."""
-        request = admin_pb.UnloadCheckpointRequest(checkpoint=checkpoint)
-        response = await self._administer(self._checkpoints.UnloadCheckpoint, request, timeout)
-        return checkpoints.version(response.version)
-
-    async def delete(self, checkpoint: str, *, timeout: float | None = None) -> None:
-        """Remove an unloaded version (NAME:VERSION) or a whole checkpoint (NAME) from the repository."""
-        request = admin_pb.DeleteCheckpointRequest(checkpoint=checkpoint)
-        await self._administer(self._checkpoints.DeleteCheckpoint, request, timeout)
-
-    async def list(self, *, timeout: float | None = None) -> builtins.list[CheckpointInfo]:
-        """All checkpoints, in order of their names; as many calls as there are pages."""
-        found: builtins.list[CheckpointInfo] = []
-        request = admin_pb.ListCheckpointsRequest()
-        while True:
-            page = await self._administer(self._checkpoints.ListCheckpoints, request, timeout)
-            found += map(checkpoints.checkpoint, page.checkpoints)
-            if not page.next_page_token:
-                return found
-            request = admin_pb.ListCheckpointsRequest(page_token=page.next_page_token)
-
-    # --- calls -------------------------------------------------------------------------------------------------------
-
-    async def _infer(
-        self, method: Callable[..., Awaitable[_Response]], request: Any, timeout: float | None
-    ) -> _Response:
-        try:
-            return await method(request, timeout=self._timeout if timeout is None else timeout)
-        except grpc.RpcError as error:
-            raise failure(error, self._target) from None
-
-    async def _administer(
-        self, method: Callable[..., Awaitable[_Response]], request: Any, timeout: float | None
-    ) -> _Response:
-        try:
-            return await method(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise failure(error, self._admin_target) from None
+    def stream_summarize(
+        self,
+        checkpoint: str,
+        texts: str | Texts,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> AsyncStream[Delta]:
+        """As summarize, with the text as it comes."""
+        request = requests.stream_summarize_request(checkpoint, texts, options)
+        return self._stream(self._inference.StreamSummarize, request, timeout)
 
     def _stream(self, method: Callable[..., Any], request: Any, timeout: float | None) -> AsyncStream[Delta]:
         call = method(request, timeout=self._timeout if timeout is None else timeout)
-        return AsyncStream(call, inference.delta, self._target)
+        return AsyncStream(call, answers.delta, self._target)

@@ -1,4 +1,7 @@
-"""The keywords of generate, translate and their streams, and how they are set in a request. Pure functions, any thread."""
+"""The keywords of generate, chat, translate, summarize and their streams, and how they are set in a request.
+
+Pure functions, any thread.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,19 @@ _PRIORITIES: dict[str, pb.Priority.ValueType] = {
     "normal": pb.PRIORITY_NORMAL,
     "high": pb.PRIORITY_HIGH,
 }
+EarlyStopping = Literal["heuristic", "first", "never"]
+"""When a beam search ends, once so many texts are finished as it has beams."""
+
+_EARLY_STOPPING: dict[str, pb.EarlyStopping.ValueType] = {
+    "heuristic": pb.EARLY_STOPPING_HEURISTIC,
+    "first": pb.EARLY_STOPPING_FIRST,
+    "never": pb.EARLY_STOPPING_NEVER,
+}
 _SPLITS: dict[str, pb.Split.ValueType] = {"sentences": pb.SPLIT_SENTENCES, "none": pb.SPLIT_NONE}
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Keywords of generate, translate and their streams; what is left out, the server decides."""
+    """Keywords of generate, chat, translate, summarize and their streams; what is left out, the server decides."""
 
     max_new_tokens: int | None
     """At least 1; of a translation, for each segment. Default: what fits, at most 256."""
@@ -54,6 +65,14 @@ class GenerationOptions(TypedDict, total=False):
     """Tokens that end the answer before them; at most 64."""
     logprobs: int | None
     """Tell each token's log-probability, and those of so many alternatives, at most 20. Default None: no log-probabilities."""
+    beams: int | None
+    """Follow so many texts and tell the best, at most 16. Default 1: no beam search."""
+    length_penalty: float | None
+    """With beams: above 0 favors long texts, -10 to 10. Default 1."""
+    early_stopping: EarlyStopping | None
+    """With beams: end when a better text is unlikely ("heuristic", the default), impossible ("never"), or at once ("first")."""
+    n_best: int | None
+    """With beams: how many of the best texts to tell as hypotheses. Default 1."""
     priority: Priority
     """Place in the queue. Default "normal"."""
 
@@ -64,6 +83,8 @@ Request = TypeVar(
     pb.StreamGenerateRequest,
     pb.TranslateRequest,
     pb.StreamTranslateRequest,
+    pb.SummarizeRequest,
+    pb.StreamSummarizeRequest,
 )
 
 _OF_THE_REQUEST = ("max_new_tokens", "min_new_tokens", "logprobs")
@@ -103,7 +124,26 @@ def with_options(request: Request, options: GenerationOptions) -> Request:
     request.stop_token_ids.extend(
         unsigned(token, "stop_token_ids") for token in options.get("stop_token_ids") or ()
     )
+    _set_beams(request, options)
     return request
+
+
+def _set_beams(request: Request, options: GenerationOptions) -> None:
+    """What else is said of a beam search that has no beams, the server refuses."""
+    beams, penalty = options.get("beams"), options.get("length_penalty")
+    early_stopping, n_best = options.get("early_stopping"), options.get("n_best")
+    if beams is not None and beams != 1:
+        request.beam_search.beams = unsigned(beams, "beam_search.beams")
+    if penalty is not None:
+        request.beam_search.length_penalty = penalty
+    if n_best is not None:
+        request.beam_search.n_best = unsigned(n_best, "beam_search.n_best")
+    if early_stopping is not None:
+        if early_stopping not in _EARLY_STOPPING:
+            raise InvalidInput(
+                "early_stopping must be heuristic, first or never", field="beam_search.early_stopping"
+            )
+        request.beam_search.early_stopping = _EARLY_STOPPING[early_stopping]
 
 
 def priority_of(priority: str) -> pb.Priority.ValueType:

@@ -65,6 +65,8 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Generate and StreamGenerate."""
     TASK_TRANSLATION: _Task.ValueType  # 3
     """Translate and StreamTranslate."""
+    TASK_SUMMARIZATION: _Task.ValueType  # 4
+    """Summarize and StreamSummarize."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What a version answers."""
@@ -77,6 +79,8 @@ TASK_GENERATION: Task.ValueType  # 2
 """Generate and StreamGenerate."""
 TASK_TRANSLATION: Task.ValueType  # 3
 """Translate and StreamTranslate."""
+TASK_SUMMARIZATION: Task.ValueType  # 4
+"""Summarize and StreamSummarize."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Precision:

@@ -62,6 +62,16 @@ class InferenceServiceStub:
                 request_serializer=trine_dot_v1_dot_inference__pb2.StreamTranslateRequest.SerializeToString,
                 response_deserializer=trine_dot_v1_dot_inference__pb2.StreamTranslateResponse.FromString,
                 _registered_method=True)
+        self.Summarize = channel.unary_unary(
+                '/trine.v1.InferenceService/Summarize',
+                request_serializer=trine_dot_v1_dot_inference__pb2.SummarizeRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.SummarizeResponse.FromString,
+                _registered_method=True)
+        self.StreamSummarize = channel.unary_stream(
+                '/trine.v1.InferenceService/StreamSummarize',
+                request_serializer=trine_dot_v1_dot_inference__pb2.StreamSummarizeRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.StreamSummarizeResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -78,7 +88,7 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """Continues each prompt with a generation checkpoint and answers when all are finished.
+        """Continues each prompt, or answers each conversation, with a generation checkpoint, and returns when all are finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +110,20 @@ class InferenceServiceServicer:
 
     def StreamTranslate(self, request, context):
         """The same, with the text sent as it comes. Joined by input_index, the deltas equal the answer of Translate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Summarize(self, request, context):
+        """Summarizes each text with a summarization checkpoint and answers when all are finished.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamSummarize(self, request, context):
+        """The same, with the text sent as it comes. Joined by input_index, the deltas equal the answer of Summarize.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +156,16 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.StreamTranslate,
                     request_deserializer=trine_dot_v1_dot_inference__pb2.StreamTranslateRequest.FromString,
                     response_serializer=trine_dot_v1_dot_inference__pb2.StreamTranslateResponse.SerializeToString,
+            ),
+            'Summarize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Summarize,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.SummarizeRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.SummarizeResponse.SerializeToString,
+            ),
+            'StreamSummarize': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamSummarize,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.StreamSummarizeRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.StreamSummarizeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -272,6 +306,60 @@ class InferenceService:
             '/trine.v1.InferenceService/StreamTranslate',
             trine_dot_v1_dot_inference__pb2.StreamTranslateRequest.SerializeToString,
             trine_dot_v1_dot_inference__pb2.StreamTranslateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Summarize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.InferenceService/Summarize',
+            trine_dot_v1_dot_inference__pb2.SummarizeRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.SummarizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamSummarize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trine.v1.InferenceService/StreamSummarize',
+            trine_dot_v1_dot_inference__pb2.StreamSummarizeRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.StreamSummarizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -239,6 +239,6 @@ async def test_an_option_that_does_not_exist(client: Either) -> None:
 
 
 async def test_a_missing_answer_is_a_bug(client: Either, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trine.client.inference.generations", lambda response: [])
+    monkeypatch.setattr("trine.client.answers.generations", lambda response: [])
     with pytest.raises(Bug, match="0 answers to 1 inputs"):
         await answer(client.generate("verse", "x"))

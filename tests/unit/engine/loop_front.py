@@ -24,7 +24,7 @@ from trine.engine.scheduling.meter import Meter
 from trine.engine.tasks.classification import Classification
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.translation import Translation
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding, Sampling, Stopping
 
 BUDGET = 16
 
@@ -158,18 +158,8 @@ def generate(
     stopping: Stopping | None = None,
     logprobs: int | None = None,
 ) -> frames.Generate:
-    return frames.Generate(
-        number,
-        list(texts),
-        deadline,
-        priority,
-        caller,
-        Sampling(),
-        limit,
-        stream,
-        stopping or Stopping(),
-        logprobs,
-    )
+    decoding = Decoding(Sampling(), stopping or Stopping(), limit, logprobs)
+    return frames.Generate(number, list(texts), deadline, priority, caller, decoding, stream)
 
 
 def letters(tokens: Sequence[int]) -> str:

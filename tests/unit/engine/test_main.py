@@ -50,7 +50,7 @@ class Engine:
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "trine.engine.main", "--fd", str(theirs.fileno())]
         command += ["--artifact", str(folder), "--threads", "1", "--cache-bytes", "1000000"]
-        command += ["--max-slots", "4", "--batch-tokens", "64"]
+        command += ["--prefix-cache-bytes", "100000", "--max-slots", "4", "--batch-tokens", "64"]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
         theirs.close()
         self._socket.settimeout(60)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from trine.config import Settings
 from trine.errors import Draining, InvalidInput, Overloaded
 from trine.telemetry.metrics import Metrics
+
+
+def _text_field(index: int) -> str:
+    return f"inputs[{index}].text"
 
 
 class Admission:
@@ -21,9 +25,9 @@ class Admission:
         self.draining = False
 
     @contextlib.contextmanager
-    def permit(self, texts: Sequence[str]) -> Iterator[None]:
-        """Hold a place for one request. Raises InvalidInput, Overloaded or Draining."""
-        self._check_sizes(texts)
+    def permit(self, texts: Sequence[str], field: Callable[[int], str] = _text_field) -> Iterator[None]:
+        """Hold a place for one request. Raises InvalidInput, with `field` of the input's index, Overloaded or Draining."""
+        self._check_sizes(texts, field)
         size = sum(len(text.encode()) for text in texts)
         self._check_room(size)
         self.requests += 1
@@ -34,7 +38,7 @@ class Admission:
             self.requests -= 1
             self.bytes -= size
 
-    def _check_sizes(self, texts: Sequence[str]) -> None:
+    def _check_sizes(self, texts: Sequence[str], field: Callable[[int], str]) -> None:
         if len(texts) > self._settings.max_inputs:
             self._metrics.rejected("too_large")
             raise InvalidInput(
@@ -45,7 +49,7 @@ class Admission:
                 self._metrics.rejected("too_large")
                 raise InvalidInput(
                     f"{len(text)} characters; one input may have {self._settings.max_characters}",
-                    field=f"inputs[{index}].text",
+                    field=field(index),
                 )
 
     def _check_room(self, size: int) -> None:

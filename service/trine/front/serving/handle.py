@@ -35,6 +35,7 @@ def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
         *("--threads", str(settings.engine_threads or available_cores())),
         *("--cache-bytes", str(cache)),
         *("--max-slots", str(settings.engine_max_slots)),
+        *("--prefix-cache-bytes", str(settings.engine_prefix_cache_bytes)),
         *("--batch-tokens", str(settings.engine_batch_tokens)),
         *("--log-level", settings.log_level),
         *(("--log-json",) if settings.log_json else ()),

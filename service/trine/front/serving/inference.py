@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from trine import frames
@@ -22,7 +23,7 @@ from trine.front.serving.pool import Pool
 from trine.registry import references
 from trine.registry.records import Record
 from trine.registry.repository import Repository
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding
 from trine.telemetry.metrics import Metrics
 
 _GRACE = 0.25
@@ -32,7 +33,45 @@ _VERBS = {
     Task.CLASSIFICATION: "Classify",
     Task.GENERATION: "Generate",
     Task.TRANSLATION: "Translate",
+    Task.SUMMARIZATION: "Summarize",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, how urgently, and how long they wait."""
+
+    name: str
+    """For fairness between callers."""
+    priority: int
+    """1 low, 2 normal, 3 high."""
+    timeout: float | None
+    """Seconds; None for the server's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What a generating request wants written; its fields are those of frames.Generate."""
+
+    texts: list[str]
+    decoding: Decoding
+    conversations: list[list[frames.Message]]
+    directions: list[frames.Direction]
+    split: bool
+
+    def field(self, index: int) -> str:
+        """How errors name what was sent for an input."""
+        conversation = bool(self.conversations and self.conversations[index])
+        return f"inputs[{index}].{'messages' if conversation else 'text'}"
+
+    def contents(self) -> list[str]:
+        """All that was sent for each input, for whoever counts characters."""
+        if not self.conversations:
+            return self.texts
+        return [
+            text or "".join(message.role + message.content for message in messages)
+            for text, messages in zip(self.texts, self.conversations, strict=True)
+        ]
 
 
 @dataclass(slots=True)
@@ -62,96 +101,32 @@ class Inference:
         self._metrics = metrics
 
     async def classify(
-        self,
-        reference: str,
-        texts: list[str],
-        *,
-        top_k: int,
-        priority: int,
-        caller: str,
-        timeout: float | None,
+        self, reference: str, texts: list[str], *, top_k: int, caller: Caller
     ) -> tuple[str, list[frames.Classified]]:
-        """(NAME:VERSION, one result for each text). `timeout` in seconds, None for the server's default."""
-        deadline = self._deadline(timeout)
+        """(NAME:VERSION, one result for each text)."""
+        deadline = self._deadline(caller.timeout)
 
         def build(number: int) -> frames.Submit:
-            return frames.Classify(number, texts, deadline, priority, caller, top_k)
+            return frames.Classify(number, texts, deadline, caller.priority, caller.name, top_k)
 
-        with self._submitted(reference, Task.CLASSIFICATION, texts, deadline, build) as (record, mailbox):
+        permit = self._admission.permit(texts)
+        with self._submitted(reference, Task.CLASSIFICATION, permit, deadline, build) as (record, mailbox):
             (answer,) = await _take(mailbox, deadline)
             return record.reference, _expect_answer(answer).classified
 
     async def generate(
-        self,
-        reference: str,
-        texts: list[str],
-        *,
-        task: Task,
-        sampling: Sampling,
-        max_new_tokens: int | None,
-        stopping: Stopping,
-        logprobs: int | None,
-        split: bool,
-        priority: int,
-        caller: str,
-        timeout: float | None,
+        self, reference: str, writing: Writing, *, task: Task, caller: Caller
     ) -> tuple[str, list[frames.Generated]]:
-        """Generation or translation: (NAME:VERSION, one result for each text)."""
-        deadline = self._deadline(timeout)
-
-        def build(number: int) -> frames.Submit:
-            return frames.Generate(
-                number,
-                texts,
-                deadline,
-                priority,
-                caller,
-                sampling,
-                max_new_tokens,
-                stream=False,
-                stopping=stopping,
-                logprobs=logprobs,
-                split=split,
-            )
-
-        with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
+        """Generation, translation or summarization: (NAME:VERSION, one result for each text)."""
+        with self._writing(reference, writing, task, caller, stream=False) as (record, mailbox, deadline):
             (answer,) = await _take(mailbox, deadline)
             return record.reference, _expect_answer(answer).generated
 
     async def stream(
-        self,
-        reference: str,
-        texts: list[str],
-        *,
-        task: Task,
-        sampling: Sampling,
-        max_new_tokens: int | None,
-        stopping: Stopping,
-        logprobs: int | None,
-        split: bool,
-        priority: int,
-        caller: str,
-        timeout: float | None,
+        self, reference: str, writing: Writing, *, task: Task, caller: Caller
     ) -> AsyncGenerator[tuple[str, list[frames.Delta]], None]:
         """The same as deltas, as they come. Closing the iterator cancels the request."""
-        deadline = self._deadline(timeout)
-
-        def build(number: int) -> frames.Submit:
-            return frames.Generate(
-                number,
-                texts,
-                deadline,
-                priority,
-                caller,
-                sampling,
-                max_new_tokens,
-                stream=True,
-                stopping=stopping,
-                logprobs=logprobs,
-                split=split,
-            )
-
-        with self._submitted(reference, task, texts, deadline, build) as (record, mailbox):
+        with self._writing(reference, writing, task, caller, stream=True) as (record, mailbox, deadline):
             last = False
             while not last:
                 deltas, failed = _merge(await _take(mailbox, deadline))
@@ -161,6 +136,30 @@ class Inference:
                 if failed is not None:
                     raise _error(failed)
 
+    @contextlib.contextmanager
+    def _writing(
+        self, reference: str, writing: Writing, task: Task, caller: Caller, *, stream: bool
+    ) -> Iterator[tuple[Record, Mailbox, float]]:
+        deadline = self._deadline(caller.timeout)
+
+        def build(number: int) -> frames.Submit:
+            return frames.Generate(
+                number,
+                writing.texts,
+                deadline,
+                caller.priority,
+                caller.name,
+                writing.decoding,
+                stream,
+                writing.conversations,
+                writing.directions,
+                writing.split,
+            )
+
+        permit = self._admission.permit(writing.contents(), writing.field)
+        with self._submitted(reference, task, permit, deadline, build) as (record, mailbox):
+            yield record, mailbox, deadline
+
     def _deadline(self, timeout: float | None) -> float:
         return time.monotonic() + (self._settings.default_timeout if timeout is None else timeout)
 
@@ -169,7 +168,7 @@ class Inference:
         self,
         reference: str,
         task: Task,
-        texts: Sequence[str],
+        permit: AbstractContextManager[None],
         deadline: float,
         build: Callable[[int], frames.Submit],
     ) -> Iterator[tuple[Record, Mailbox]]:
@@ -180,7 +179,7 @@ class Inference:
                 raise WrongTask(
                     f"{record.reference} does {record.task}: call {_VERBS[record.task]}", field="checkpoint"
                 )
-            with self._admission.permit(texts), self._pool.lease(record) as engine:
+            with permit, self._pool.lease(record) as engine:
                 number, mailbox = engine.submit(build)
                 try:
                     yield record, mailbox

@@ -25,6 +25,7 @@ _TASKS = {
     Task.CLASSIFICATION: checkpoint_pb2.TASK_CLASSIFICATION,
     Task.GENERATION: checkpoint_pb2.TASK_GENERATION,
     Task.TRANSLATION: checkpoint_pb2.TASK_TRANSLATION,
+    Task.SUMMARIZATION: checkpoint_pb2.TASK_SUMMARIZATION,
 }
 _PRECISIONS = {
     Precision.FP32: checkpoint_pb2.PRECISION_FP32,

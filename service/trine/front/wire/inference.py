@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
 
 from trine import frames
 from trine.artifact import Task
 from trine.errors import InvalidInput
-from trine.front.serving.inference import Inference
+from trine.front.serving.inference import Caller, Inference
 from trine.front.wire import generation
 from trine.front.wire.status import Context
 from trine.v1 import inference_pb2, inference_pb2_grpc
@@ -40,9 +39,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             request.checkpoint,
             [item.text for item in request.inputs],
             top_k=request.top_k,
-            priority=_PRIORITIES[request.priority],
-            caller=caller_of(context),
-            timeout=context.time_remaining(),
+            caller=_caller(request.priority, context),
         )
         return inference_pb2.ClassifyResponse(
             checkpoint=checkpoint, results=[_classification(result) for result in results]
@@ -69,6 +66,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             ],
         )
 
+    async def Summarize(
+        self, request: inference_pb2.SummarizeRequest, context: Context
+    ) -> inference_pb2.SummarizeResponse:
+        checkpoint, results = await self._generate(request, context, Task.SUMMARIZATION)
+        return inference_pb2.SummarizeResponse(
+            checkpoint=checkpoint,
+            results=[inference_pb2.Summary(**generation.told(result)) for result in results],
+        )
+
     async def StreamGenerate(
         self, request: inference_pb2.StreamGenerateRequest, context: Context
     ) -> AsyncIterator[inference_pb2.StreamGenerateResponse]:
@@ -92,15 +98,26 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     segments=generation.segments(delta),
                 )
 
+    async def StreamSummarize(
+        self, request: inference_pb2.StreamSummarizeRequest, context: Context
+    ) -> AsyncIterator[inference_pb2.StreamSummarizeResponse]:
+        async with aclosing(self._stream(request, context, Task.SUMMARIZATION)) as deltas:
+            async for checkpoint, delta in deltas:
+                yield inference_pb2.StreamSummarizeResponse(
+                    checkpoint=checkpoint,
+                    input_index=delta.input_index,
+                    **generation.told(delta),
+                )
+
     async def _generate(
         self, request: generation.Request, context: Context, task: Task
     ) -> tuple[str, list[frames.Generated]]:
         validate_generation(request)
         return await self._inference.generate(
             request.checkpoint,
-            [item.text for item in request.inputs],
+            generation.writing_of(request),
             task=task,
-            **_options(request, context),
+            caller=_caller(request.priority, context),
         )
 
     async def _stream(
@@ -109,9 +126,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         validate_generation(request)
         steps = self._inference.stream(
             request.checkpoint,
-            [item.text for item in request.inputs],
+            generation.writing_of(request),
             task=task,
-            **_options(request, context),
+            caller=_caller(request.priority, context),
         )
         async with aclosing(steps):
             async for checkpoint, deltas in steps:
@@ -119,46 +136,32 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     yield checkpoint, delta
 
 
-class _Input(Protocol):
-    @property
-    def text(self) -> str: ...
-
-
 def validate_classify(request: inference_pb2.ClassifyRequest) -> None:
     """Raise InvalidInput that names the field."""
-    _validate_batch(request.checkpoint, request.inputs, request.priority)
+    empty = [not item.text for item in request.inputs]
+    _validate_batch(request.checkpoint, empty, request.priority)
 
 
 def validate_generation(request: generation.Request) -> None:
-    """Raise InvalidInput that names the field. The other options are validated where they are converted."""
-    _validate_batch(request.checkpoint, request.inputs, request.priority)
-    generation.validate_new_tokens(request)
+    """Raise InvalidInput that names the field. What is written how, is validated where it is converted."""
+    empty = [generation.is_empty(item) for item in request.inputs]
+    _validate_batch(request.checkpoint, empty, request.priority)
 
 
-def _validate_batch(checkpoint: str, inputs: Sequence[_Input], priority: int) -> None:
+def _validate_batch(checkpoint: str, empty: Sequence[bool], priority: int) -> None:
+    """`empty` tells of each input whether it says nothing."""
     if not checkpoint:
         raise InvalidInput("checkpoint must not be empty", field="checkpoint")
-    if not inputs:
+    if not empty:
         raise InvalidInput("inputs must not be empty", field="inputs")
-    for index, item in enumerate(inputs):
-        if not item.text:
-            raise InvalidInput("text must not be empty", field=f"inputs[{index}].text")
+    if any(empty):
+        raise InvalidInput("text must not be empty", field=f"inputs[{empty.index(True)}].text")
     if priority not in _PRIORITIES:
         raise InvalidInput(f"{priority} is no priority", field="priority")
 
 
-def _options(request: generation.Request, context: Context) -> dict[str, Any]:
-    """What serving gets of a generating request beside the texts. Raises InvalidInput that names the field."""
-    return {
-        "sampling": generation.sampling_of(request),
-        "max_new_tokens": request.max_new_tokens if request.HasField("max_new_tokens") else None,
-        "stopping": generation.stopping_of(request),
-        "logprobs": generation.logprobs_of(request),
-        "split": generation.split_of(request),
-        "priority": _PRIORITIES[request.priority],
-        "caller": caller_of(context),
-        "timeout": context.time_remaining(),
-    }
+def _caller(priority: inference_pb2.Priority.ValueType, context: Context) -> Caller:
+    return Caller(caller_of(context), _PRIORITIES[priority], context.time_remaining())
 
 
 def caller_of(context: Context) -> str:

@@ -16,6 +16,7 @@ from trine.engine.scheduling.sequence import Sequence as Generation
 VOCAB = 26
 EOS = 0
 WITHHELD = 25
+TOKEN_BYTES = 10
 POISON = 666
 """A token on which every runner fails."""
 
@@ -30,6 +31,7 @@ class AlphabetRunner:
         self.steps: list[list[tuple[int, int]]] = []
         """(row, tokens) of each chunk of each step."""
         self.moves: list[tuple[int, int]] = []
+        self.blocks: dict[int, list[int]] = {}
 
     def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
         raise AssertionError("a decoder-only runner has no sources")
@@ -53,6 +55,17 @@ class AlphabetRunner:
 
     def _next(self, chunk: Chunk) -> int:
         return sum(self.cache[chunk.row]) % VOCAB
+
+    def block_bytes(self, tokens: int) -> int:
+        return tokens * TOKEN_BYTES
+
+    def save(self, block: int, row: int, begin: int, tokens: int) -> None:
+        assert begin + tokens <= len(self.cache[row])
+        self.blocks[block] = self.cache[row][begin : begin + tokens]
+
+    def restore(self, blocks: Sequence[int], row: int) -> None:
+        assert blocks, "an empty restore"
+        self.cache[row] = [token for block in blocks for token in self.blocks[block]]
 
     def move(self, source: int, target: int) -> None:
         assert 0 <= target < source < self.slots

@@ -13,7 +13,7 @@ from tests.unit.engine.tasks.manifests import classifier
 from trine import frames
 from trine.engine.tasks.classification import Classification, Text, sigmoid, softmax
 from trine.errors import Bug, InvalidInput, WrongTask
-from trine.sampling import Sampling
+from trine.sampling import Decoding
 
 
 def classification(**changes: Any) -> Classification:
@@ -84,6 +84,6 @@ def test_nothing_to_read(texts: list[str], field: str) -> None:
 
 
 def test_another_tasks_request() -> None:
-    request = frames.Generate(7, ["1"], math.inf, 2, "one", Sampling(), None, stream=False)
+    request = frames.Generate(7, ["1"], math.inf, 2, "one", Decoding(), stream=False)
     with pytest.raises(WrongTask):
         classification().prepare(request, call(7))

@@ -15,7 +15,7 @@ from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.passage import Part
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput, WrongTask
-from trine.sampling import Sampling
+from trine.sampling import Decoding, Sampling
 
 
 def generation(context: int = 16) -> Generation:
@@ -34,9 +34,8 @@ def prepare(
     split: bool = True,
     **sampling: Any,
 ) -> list[Part]:
-    request = frames.Generate(
-        7, list(texts), math.inf, 2, "one", Sampling(**sampling), limit, stream, split=split
-    )
+    decoding = Decoding(Sampling(**sampling), max_new_tokens=limit)
+    request = frames.Generate(7, list(texts), math.inf, 2, "one", decoding, stream, split=split)
     return task.prepare(request, call(7, inputs=len(texts)))
 
 

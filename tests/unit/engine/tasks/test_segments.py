@@ -16,7 +16,7 @@ from trine.engine.tasks.passage import Part
 from trine.engine.tasks.segments import DIRECTIONS, MAX_REQUEST_SEGMENTS, MAX_SEGMENTS, segmented, whole
 from trine.engine.tasks.translation import Translation
 from trine.errors import InvalidInput
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding, Sampling, Stopping
 
 
 class Words(NumberTokenizer):
@@ -33,9 +33,9 @@ def translation(source: int = 16, target: int = 10) -> Translation:
 
 
 def prepare(task: Translation, *texts: str, stream: bool = False, **changes: Any) -> list[Part]:
-    changes = {"sampling": Sampling(), "stopping": Stopping(), "logprobs": None, "split": True, **changes}
+    split = changes.pop("split", True)
     request = frames.Generate(
-        7, list(texts), math.inf, 2, "one", changes.pop("sampling"), None, stream, **changes
+        7, list(texts), math.inf, 2, "one", Decoding(**changes), stream, split=split
     )
     return task.prepare(request, call(7, inputs=len(texts)))
 

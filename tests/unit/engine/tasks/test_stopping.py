@@ -27,7 +27,7 @@ from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.passage import Part
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding, Sampling, Stopping
 
 
 def generation(context: int = 32) -> Generation:
@@ -46,9 +46,8 @@ def prepare(
     sampling: Sampling | None = None,
 ) -> list[Part]:
     stopping = Stopping(least, tuple(stop), tuple(ids))
-    request = frames.Generate(
-        7, list(texts), math.inf, 2, "one", sampling or Sampling(), limit, stream, stopping, logprobs
-    )
+    decoding = Decoding(sampling or Sampling(), stopping, limit, logprobs)
+    request = frames.Generate(7, list(texts), math.inf, 2, "one", decoding, stream)
     return task.prepare(request, call(7, inputs=len(texts)))
 
 

@@ -1,17 +1,13 @@
-"""What the inference calls send and answer: requests built, responses turned into frozen values. Pure functions, any thread."""
+"""What the inference calls answer: responses turned into frozen values. Pure functions, any thread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from trine.client.options import GenerationOptions, priority_of, split_of, unsigned, with_options
-from trine.errors import Bug, InvalidInput
+from trine.client.requests import Texts
+from trine.errors import Bug
 from trine.v1 import inference_pb2 as pb
-
-Texts = list[str] | tuple[str, ...]
-"""A batch: the answers come as a list in the same order."""
 
 _FINISH_REASONS = {
     pb.FINISH_REASON_STOP: "stop",
@@ -19,6 +15,8 @@ _FINISH_REASONS = {
     pb.FINISH_REASON_STOP_SEQUENCE: "stop_sequence",
 }
 _Answer = TypeVar("_Answer")
+_Streamed = pb.StreamGenerateResponse | pb.StreamTranslateResponse | pb.StreamSummarizeResponse
+_Written = pb.Generation | pb.Translation | pb.Summary | _Streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,8 @@ class Usage:
     input_tokens: int
     output_tokens: int
     cut_tokens: int
+    cached_tokens: int = 0
+    """Input tokens whose keys and values were in the prefix cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,18 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One of the n best texts of a beam search."""
+
+    text: str
+    score: float
+    """Sum of its log-probabilities, divided by its length to the power of the length penalty."""
+    finish_reason: str
+    output_tokens: int
+    matched_stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     text: str
     """The new text, without the prompt."""
@@ -80,6 +92,21 @@ class Generation:
     """The stop string or stop token id that ended the text."""
     logprobs: tuple[TokenLogprob, ...] = ()
     """One for each written token, where they were asked for."""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """Of a beam search: its n best texts, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """As Generation; the text is the summary."""
+
+    text: str
+    finish_reason: str
+    usage: Usage
+    checkpoint: str
+    matched_stop: str | int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +118,8 @@ class Segment:
     target_begin: int
     target_end: int
     finish_reason: str
-    """As of Generation, of this part alone."""
+    """As of Generation, of this part alone; likewise the hypotheses."""
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,48 +152,8 @@ class Delta:
     """The tokens written since the input's last delta, where they were asked for."""
     segments: tuple[Segment, ...] = ()
     """Of a translation: those that are finished since the input's last delta."""
-
-
-def classify_request(checkpoint: str, texts: str | Texts, top_k: int, priority: str) -> pb.ClassifyRequest:
-    """Raises InvalidInput where the wire could not carry a value; all else the server judges."""
-    return pb.ClassifyRequest(
-        checkpoint=checkpoint,
-        inputs=[pb.ClassifyInput(text=text) for text in _sendable(texts)],
-        priority=priority_of(priority),
-        top_k=unsigned(top_k, "top_k"),
-    )
-
-
-def generate_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.GenerateRequest:
-    """Raises InvalidInput, and TypeError for an option that does not exist."""
-    inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
-    return with_options(pb.GenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
-
-
-def stream_generate_request(
-    checkpoint: str, texts: str | Texts, options: GenerationOptions
-) -> pb.StreamGenerateRequest:
-    """Raises as generate_request does."""
-    inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
-    return with_options(pb.StreamGenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
-
-
-def translate_request(
-    checkpoint: str, texts: str | Texts, split: str, options: GenerationOptions
-) -> pb.TranslateRequest:
-    """Raises as generate_request does."""
-    inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    request = pb.TranslateRequest(checkpoint=checkpoint, inputs=inputs, split=split_of(split))
-    return with_options(request, options)
-
-
-def stream_translate_request(
-    checkpoint: str, texts: str | Texts, split: str, options: GenerationOptions
-) -> pb.StreamTranslateRequest:
-    """Raises as generate_request does."""
-    inputs = [pb.TranslateInput(text=text) for text in _sendable(texts)]
-    request = pb.StreamTranslateRequest(checkpoint=checkpoint, inputs=inputs, split=split_of(split))
-    return with_options(request, options)
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """Of a beam search, in the input's last delta; those of a translation are in its segments."""
 
 
 def classifications(response: pb.ClassifyResponse) -> list[Classification]:
@@ -180,17 +168,24 @@ def classifications(response: pb.ClassifyResponse) -> list[Classification]:
 
 
 def generations(response: pb.GenerateResponse) -> list[Generation]:
-    return [
-        Generation(
-            result.text,
-            _finish(result.finish_reason),
-            _usage(result.usage),
-            response.checkpoint,
-            _matched_stop(result),
-            _logprobs(result),
-        )
-        for result in response.results
-    ]
+    return [Generation(*_written(result, response.checkpoint)) for result in response.results]
+
+
+def summaries(response: pb.SummarizeResponse) -> list[Summary]:
+    return [Summary(*_written(result, response.checkpoint)) for result in response.results]
+
+
+def _written(result: pb.Generation | pb.Summary, checkpoint: str) -> tuple[Any, ...]:
+    """The fields that both have, in their order."""
+    return (
+        result.text,
+        _finish(result.finish_reason),
+        _usage(result.usage),
+        checkpoint,
+        _matched_stop(result),
+        _logprobs(result),
+        _hypotheses(result),
+    )
 
 
 def translations(response: pb.TranslateResponse) -> list[Translation]:
@@ -208,7 +203,7 @@ def translations(response: pb.TranslateResponse) -> list[Translation]:
     ]
 
 
-def delta(response: pb.StreamGenerateResponse | pb.StreamTranslateResponse) -> Delta:
+def delta(response: _Streamed) -> Delta:
     last = response.finish_reason != pb.FINISH_REASON_UNSPECIFIED
     return Delta(
         response.text,
@@ -219,6 +214,7 @@ def delta(response: pb.StreamGenerateResponse | pb.StreamTranslateResponse) -> D
         _matched_stop(response),
         _logprobs(response),
         _segments(response) if isinstance(response, pb.StreamTranslateResponse) else (),
+        () if isinstance(response, pb.StreamTranslateResponse) else _hypotheses(response),
     )
 
 
@@ -234,26 +230,12 @@ def shaped(texts: str | Texts, answers: list[_Answer]) -> _Answer | list[_Answer
     return answers[0] if isinstance(texts, str) else answers
 
 
-def _sendable(texts: str | Texts) -> Iterable[str]:
-    """The inputs. Raises InvalidInput for one that UTF-8 cannot carry (a lone surrogate), naming its place."""
-    inputs: Sequence[str] = [texts] if isinstance(texts, str) else texts
-    for index, text in enumerate(inputs):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidInput("the text is not valid Unicode", field=f"inputs[{index}].text") from None
-    return inputs
-
-
 def _finish(reason: pb.FinishReason.ValueType) -> str:
     return _FINISH_REASONS.get(reason, "unknown")
 
 
 def _usage(usage: pb.Usage) -> Usage:
-    return Usage(usage.input_tokens, usage.output_tokens, usage.cut_tokens)
-
-
-_Written = pb.Generation | pb.Translation | pb.StreamGenerateResponse | pb.StreamTranslateResponse
+    return Usage(usage.input_tokens, usage.output_tokens, usage.cut_tokens, usage.cached_tokens)
 
 
 def _matched_stop(part: _Written) -> str | int | None:
@@ -285,6 +267,22 @@ def _segments(part: pb.Translation | pb.StreamTranslateResponse) -> tuple[Segmen
             segment.target_begin,
             segment.target_end,
             _finish(segment.finish_reason),
+            _hypotheses(segment),
         )
         for segment in part.segments
+    )
+
+
+def _hypotheses(
+    part: pb.Generation | pb.Summary | pb.StreamGenerateResponse | pb.StreamSummarizeResponse | pb.Segment,
+) -> tuple[Hypothesis, ...]:
+    return tuple(
+        Hypothesis(
+            one.text,
+            one.score,
+            _finish(one.finish_reason),
+            one.output_tokens,
+            one.stop_token_id if one.HasField("stop_token_id") else None,
+        )
+        for one in part.hypotheses
     )
