@@ -25,7 +25,7 @@ def test_classify_for_people(trine: Trine) -> None:
 def test_classify_for_machines(trine: Trine, server: FakeServer) -> None:
     result = trine("classify", "sentiment", "a", "b", "--top-k", "1", "--json")
     found = json.loads(result.stdout)
-    usage = {"input_tokens": 5, "output_tokens": 3, "cut_tokens": 0}
+    usage = {"input_tokens": 5, "output_tokens": 3, "cut_tokens": 0, "cached_tokens": 2}
     one = {"labels": [{"name": "positive", "score": 0.75}], "usage": usage, "checkpoint": "sentiment:2"}
     assert found == [one, one]
     assert [item.text for item in server.requests[0].inputs] == ["a", "b"]
@@ -68,7 +68,7 @@ def test_generate_sends_its_options(trine: Trine, server: FakeServer) -> None:
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0.5, 0.25, 8, 7)
 
 
-@pytest.mark.parametrize("verb", ["generate", "translate"])
+@pytest.mark.parametrize("verb", ["generate", "chat", "translate", "summarize"])
 def test_every_control_has_an_option(trine: Trine, server: FakeServer, verb: str) -> None:
     options = {
         "--min-new-tokens": "3",
@@ -95,10 +95,60 @@ def test_every_control_has_an_option(trine: Trine, server: FakeServer, verb: str
     assert found["logprobs"] == [{"token_id": 3, "text": "x", "logprob": -0.5, "alternatives": [alternative]}]
 
 
+@pytest.mark.parametrize("verb", ["generate", "chat", "translate", "summarize"])
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_beams(trine: Trine, server: FakeServer, verb: str, stream: list[str]) -> None:
+    words = [
+        "--beams",
+        "4",
+        "--length-penalty",
+        "-0.5",
+        "--early-stopping",
+        "never",
+        "--n-best",
+        "2",
+        "--json",
+    ]
+    result = trine(verb, "verse", "ab", *words, *stream)
+    assert server.requests[0].beam_search == inference_pb2.BeamSearch(
+        beams=4, length_penalty=-0.5, early_stopping=inference_pb2.EARLY_STOPPING_NEVER, n_best=2
+    )
+    if verb != "translate":
+        found = json.loads(result.stdout.splitlines()[-1] if stream else result.stdout[1:-2])
+        assert [(one["text"], one["score"]) for one in found["hypotheses"]] == [
+            ("best", -0.5),
+            ("next", -0.75),
+        ]
+
+
+def test_one_beam_is_no_search(trine: Trine, server: FakeServer) -> None:
+    trine("generate", "verse", "ab", "--beams", "1")
+    assert not server.requests[0].HasField("beam_search")
+
+
+def test_chat_sends_messages(trine: Trine, server: FakeServer) -> None:
+    assert trine("chat", "verse", "Hi!", "--system", "Be brief.").stdout == "!iH\n"
+    assert trine("chat", "verse", "Hi!", "--stream").stdout == "!iH\n"
+    both, one = ([(m.role, m.content) for m in r.inputs[0].messages] for r in server.requests)
+    assert both == [("system", "Be brief."), ("user", "Hi!")]
+    assert one == [("user", "Hi!")]
+
+
+def test_languages_are_those_of_all_texts(trine: Trine, server: FakeServer) -> None:
+    trine("translate", "en-fr", "a", "b", "--source-language", "en", "--target-language", "fr")
+    assert [(i.source_language, i.target_language) for i in server.requests[0].inputs] == [("en", "fr")] * 2
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_summarize(trine: Trine, stream: list[str]) -> None:
+    assert trine("summarize", "news", "abc", *stream).stdout == "cba\n"
+
+
 def test_log_probabilities_are_for_machines(trine: Trine, server: FakeServer) -> None:
-    result = trine("generate", "verse", "ab", "--logprobs", "2")
-    assert result.exit_code == 2
-    assert "--json" in result.stderr
+    for option in ("--logprobs", "--n-best"):
+        result = trine("generate", "verse", "ab", option, "2")
+        assert result.exit_code == 2
+        assert "--json" in result.stderr
     assert server.requests == []
 
 

@@ -43,7 +43,7 @@ VERSION = checkpoint_pb2.Version(
 VERSION.create_time.FromSeconds(1_790_000_000)
 VERSION.load_duration.FromMilliseconds(250)
 
-USAGE = inference_pb2.Usage(input_tokens=5, output_tokens=3)
+USAGE = inference_pb2.Usage(input_tokens=5, output_tokens=3, cached_tokens=2)
 STOP = inference_pb2.FINISH_REASON_STOP
 STOP_SEQUENCE = inference_pb2.FINISH_REASON_STOP_SEQUENCE
 LOGPROB = inference_pb2.TokenLogprob(
@@ -57,6 +57,19 @@ SEGMENT = inference_pb2.Segment(
     source_begin=1, source_end=4, target_begin=2, target_end=5, finish_reason=STOP
 )
 
+HYPOTHESES = [
+    inference_pb2.Hypothesis(text="best", score=-0.5, finish_reason=STOP, output_tokens=3),
+    inference_pb2.Hypothesis(
+        text="next", score=-0.75, finish_reason=STOP_SEQUENCE, stop_token_id=0, output_tokens=2
+    ),
+]
+
+
+def said(item: Any) -> str:
+    """What an input says last."""
+    messages = getattr(item, "messages", ())
+    return str(messages[-1].content if messages else item.text)
+
 
 def ending(request: Any) -> dict[str, Any]:
     """How a text ends: by the first stop that the request names. Segments are told of what is not split, for a change."""
@@ -64,6 +77,8 @@ def ending(request: Any) -> dict[str, Any]:
     fields = {"finish_reason": STOP_SEQUENCE, "usage": USAGE, "logprobs": logprobs}
     if getattr(request, "split", None) == inference_pb2.SPLIT_NONE:
         fields["segments"] = [SEGMENT]
+    if request.HasField("beam_search") and not hasattr(request, "split"):
+        fields["hypotheses"] = HYPOTHESES
     if request.stop:
         return {**fields, "stop_string": request.stop[0]}
     if request.stop_token_ids:
@@ -116,16 +131,25 @@ class FakeServer(
     def Generate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Generation(text=item.text[::-1], **ending(request)) for item in request.inputs
+            inference_pb2.Generation(text=said(item)[::-1], **ending(request)) for item in request.inputs
         ]
         return inference_pb2.GenerateResponse(checkpoint="verse:1", results=results)
 
     def Translate(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         results = [
-            inference_pb2.Translation(text=item.text[::-1], **ending(request)) for item in request.inputs
+            inference_pb2.Translation(text=said(item)[::-1], **ending(request)) for item in request.inputs
         ]
         return inference_pb2.TranslateResponse(checkpoint="en-fr:1", results=results)
+
+    def Summarize(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        results = [inference_pb2.Summary(text=said(item)[::-1], **ending(request)) for item in request.inputs]
+        return inference_pb2.SummarizeResponse(checkpoint="news:1", results=results)
+
+    def StreamSummarize(self, request: Any, context: Any) -> Iterator[Any]:
+        self._take(request, context)
+        return self._deltas(inference_pb2.StreamSummarizeResponse, request, context)
 
     def StreamGenerate(self, request: Any, context: Any) -> Iterator[Any]:
         self._take(request, context)
@@ -142,7 +166,7 @@ class FakeServer(
             yield response(checkpoint="endless:1", text="x")
             time.sleep(0.002)
         for index, item in reversed(list(enumerate(request.inputs))):
-            for character in item.text[::-1]:
+            for character in said(item)[::-1]:
                 yield response(checkpoint="verse:1", input_index=index, text=character)
             yield response(checkpoint="verse:1", input_index=index, **ending(request))
 

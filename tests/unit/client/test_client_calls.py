@@ -14,10 +14,12 @@ from trine.client import (
     Classification,
     Delta,
     Generation,
+    Hypothesis,
     Label,
     Parity,
     ParityCheck,
     Segment,
+    Summary,
     TokenLogprob,
     Translation,
     Usage,
@@ -25,7 +27,8 @@ from trine.client import (
 from trine.errors import Bug, InvalidInput
 from trine.v1 import checkpoint_pb2, inference_pb2
 
-USAGE = Usage(5, 3, 0)
+USAGE = Usage(5, 3, 0, 2)
+HYPOTHESES = (Hypothesis("best", -0.5, "stop", 3), Hypothesis("next", -0.75, "stop_sequence", 2, 0))
 
 
 async def test_one_text_gives_one_classification(client: Either, server: FakeServer) -> None:
@@ -122,6 +125,56 @@ async def test_translation(client: Either, server: FakeServer) -> None:
     assert server.requests[0].sampling == sampling
 
 
+async def test_languages(client: Either, server: FakeServer) -> None:
+    await answer(client.translate("m2m", ["a", "b"], source_language="en", target_language="fr"))
+    await parts(client.stream_translate("m2m", "a", target_language="fr"))
+    told = [[(i.source_language, i.target_language) for i in request.inputs] for request in server.requests]
+    assert told == [[("en", "fr")] * 2, [("", "fr")]]
+
+
+async def test_summaries(client: Either, server: FakeServer) -> None:
+    found = await answer(client.summarize("news", ["abc", "d"], max_new_tokens=5))
+    assert found == [Summary("cba", "stop", USAGE, "news:1"), Summary("d", "stop", USAGE, "news:1")]
+    assert server.requests[0].max_new_tokens == 5
+    found = await answer(client.summarize("news", "ab", beams=2, n_best=2))
+    assert found.hypotheses == HYPOTHESES
+
+
+async def test_a_conversation(client: Either, server: FakeServer) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}]
+    assert await answer(client.chat("llama", messages, seed=3)) == Generation("ba", "stop", USAGE, "verse:1")
+    assert (await parts(client.stream_chat("llama", messages)))[-1].finish_reason == "stop"
+    for request in server.requests:
+        (item,) = request.inputs
+        assert item.text == ""
+        assert [{"role": one.role, "content": one.content} for one in item.messages] == messages
+    assert server.requests[0].sampling.seed == 3
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"role": "user"}, {"content": "x"}, {"role": "u", "content": "x", "name": "y"}]
+)
+async def test_a_message_has_a_role_and_a_content(client: Either, message: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await answer(client.chat("llama", [{"role": "user", "content": "fine"}, message]))
+    assert caught.value.field == "inputs[0].messages[1]"
+
+
+async def test_beams(client: Either, server: FakeServer) -> None:
+    options = {"beams": 4, "length_penalty": 0.0, "early_stopping": "first", "n_best": 2}
+    assert (await answer(client.generate("verse", "ab", **options))).hypotheses == HYPOTHESES
+    deltas = await parts(client.stream_generate("verse", "ab", **options))
+    assert [delta.hypotheses for delta in deltas] == [(), (), HYPOTHESES]
+    expected = inference_pb2.BeamSearch(
+        beams=4, length_penalty=0.0, early_stopping=inference_pb2.EARLY_STOPPING_FIRST, n_best=2
+    )
+    assert [request.beam_search for request in server.requests] == [expected, expected]
+    await answer(client.generate("verse", "ab", beams=1))
+    await answer(client.generate("verse", "ab", n_best=2))
+    assert not server.requests[2].HasField("beam_search")
+    assert server.requests[3].HasField("beam_search"), "the server says what is missing"
+
+
 async def test_how_a_text_is_split(client: Either, server: FakeServer) -> None:
     found = await answer(client.translate("en-fr", "ab", split="none"))
     assert found.segments == (Segment(1, 4, 2, 5, "stop"),)
@@ -135,7 +188,7 @@ async def test_how_a_text_is_split(client: Either, server: FakeServer) -> None:
     assert caught.value.field == "split"
 
 
-@pytest.mark.parametrize("method", ["stream_generate", "stream_translate"])
+@pytest.mark.parametrize("method", ["stream_generate", "stream_translate", "stream_summarize"])
 async def test_streams_carry_deltas(client: Either, server: FakeServer, method: str) -> None:
     deltas = await parts(getattr(client, method)("verse", "ab", max_new_tokens=5))
     assert deltas == [
@@ -221,6 +274,10 @@ async def test_health(client: Either) -> None:
         ("sampling.logit_bias", "generate", "x", {"logit_bias": {-1: 0.5}}),
         ("stop_token_ids", "stream_translate", "x", {"stop_token_ids": [1, -1]}),
         ("stop[1]", "generate", "x", {"stop": ["fine", "\ud800"]}),
+        ("beam_search.beams", "generate", "x", {"beams": -1}),
+        ("beam_search.n_best", "summarize", "x", {"beams": 2, "n_best": -1}),
+        ("beam_search.early_stopping", "translate", "x", {"beams": 2, "early_stopping": "soon"}),
+        ("inputs[0].messages[0]", "chat", [{"role": "user", "content": "\ud800"}], {}),
         ("task", "register", "/x", {"task": "cooking"}),
     ],
 )

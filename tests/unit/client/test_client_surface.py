@@ -11,12 +11,13 @@ import trine.client
 from trine.client import AsyncClient, Client
 from trine.client.channel import SERVICE_CONFIG, channel_options
 
-PUBLIC = sorted(name for name in vars(Client) if not name.startswith("_"))
+PUBLIC = sorted(name for name in dir(Client) if not name.startswith("_"))
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    assert sorted(name for name in vars(AsyncClient) if not name.startswith("_")) == PUBLIC
+    assert sorted(name for name in dir(AsyncClient) if not name.startswith("_")) == PUBLIC
     assert {"classify", "generate", "stream_generate", "translate", "stream_translate"} <= set(PUBLIC)
+    assert {"chat", "stream_chat", "summarize", "stream_summarize"} <= set(PUBLIC)
     assert {"register", "get", "list", "load", "unload", "delete", "health"} <= set(PUBLIC)
 
 

@@ -26,35 +26,26 @@ from trine.errors import (
     TrineError,
     WrongTask,
 )
+from trine.front.serving.inference import Caller, Writing
 from trine.front.serving.views import EngineState
 from trine.registry.records import Record
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding
 
 MakeRoom = Callable[..., Room]
 
 
 async def classify(room: Room, *texts: str, name: str = "a", timeout: float | None = 5.0) -> list[str]:
-    _, results = await room.inference.classify(
-        name, list(texts), top_k=0, priority=2, caller="me", timeout=timeout
-    )
+    _, results = await room.inference.classify(name, list(texts), top_k=0, caller=Caller("me", 2, timeout))
     return [result.labels[0][0] for result in results]
+
+
+def writing(*texts: str) -> Writing:
+    return Writing(list(texts), Decoding(), [], [], True)
 
 
 async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -> list[frames.Delta]:
     got: list[frames.Delta] = []
-    steps = room.inference.stream(
-        name,
-        [text],
-        task=Task.GENERATION,
-        sampling=Sampling(),
-        max_new_tokens=None,
-        stopping=Stopping(),
-        logprobs=None,
-        split=True,
-        priority=2,
-        caller="me",
-        timeout=timeout,
-    )
+    steps = room.inference.stream(name, writing(text), task=Task.GENERATION, caller=Caller("me", 2, timeout))
     async with contextlib.aclosing(steps):
         async for _, deltas in steps:
             got += deltas
@@ -293,19 +284,7 @@ async def test_status_follows_the_engines(make_room: MakeRoom) -> None:
 async def test_what_gathers_for_a_slow_reader_leaves_as_one_delta(make_room: MakeRoom) -> None:
     room = make_room()
     await room.loaded("g", Task.GENERATION)
-    steps = room.inference.stream(
-        "g",
-        ["x" * 20],
-        task=Task.GENERATION,
-        sampling=Sampling(),
-        stopping=Stopping(),
-        logprobs=None,
-        split=False,
-        max_new_tokens=None,
-        priority=2,
-        caller="me",
-        timeout=5.0,
-    )
+    steps = room.inference.stream("g", writing("x" * 20), task=Task.GENERATION, caller=Caller("me", 2, 5.0))
     async with contextlib.aclosing(steps):
         await anext(steps)
         await asyncio.sleep(0.2)

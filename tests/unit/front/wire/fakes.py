@@ -10,10 +10,12 @@ from msgspec import structs
 
 from trine import frames
 from trine.artifact import Family, Limits, Manifest, Parity, ParityCheck, Precision, SelfTest, Task
+from trine.front.serving.inference import Writing
 from trine.front.serving.views import CheckpointView, EngineState, EngineView, Progress, VersionView
 from trine.registry.records import Record, VersionState
 
 USAGE = frames.Usage(input_tokens=5, output_tokens=2)
+BEST = [frames.Hypothesis("best", -0.5, "stop", 3), frames.Hypothesis("next", -0.75, "stop_sequence", 2, 0)]
 SEGMENTS = [frames.Segment(1, 4, 0, 5, "length"), frames.Segment(6, 7, 7, 9, "stop")]
 LOGPROB = frames.TokenLogprob(
     3, "x", -0.5, [frames.Alternative(3, "x", -0.5), frames.Alternative(4, "y", -1.5)]
@@ -49,37 +51,35 @@ class FakeInference:
         return "known:1", [frames.Classified([(text, 0.75), ("other", 0.25)], USAGE) for text in texts]
 
     async def generate(
-        self, reference: str, texts: list[str], **options: Any
+        self, reference: str, writing: Writing, **options: Any
     ) -> tuple[str, list[frames.Generated]]:
-        await self._enter(reference, texts, options)
-        if options["stopping"].strings or options["stopping"].token_ids:
-            return "known:1", [self._stopped(text, options) for text in texts]
-        segments = SEGMENTS if options["task"] is Task.TRANSLATION else []
-        return "known:1", [frames.Generated(text, "stop", USAGE, segments=segments) for text in texts]
+        await self._enter(reference, writing.texts, {"writing": writing, **options})
+        return "known:1", [self._generated(text, writing, options["task"]) for text in writing.contents()]
 
-    def _stopped(self, text: str, options: dict[str, Any]) -> frames.Generated:
-        stopping = options["stopping"]
-        matched = [*stopping.strings, *stopping.token_ids][0]
-        logprobs = [] if options["logprobs"] is None else [LOGPROB]
-        return frames.Generated(text, "stop_sequence", USAGE, matched, logprobs)
+    def _generated(self, text: str, writing: Writing, task: Task) -> frames.Generated:
+        stopping = writing.decoding.stopping
+        if stopping.strings or stopping.token_ids:
+            matched: str | int = (*stopping.strings, *stopping.token_ids)[0]
+            logprobs = [] if writing.decoding.logprobs is None else [LOGPROB]
+            return frames.Generated(text, "stop_sequence", USAGE, matched, logprobs)
+        best = BEST if writing.decoding.beam_search is not None else []
+        if task is Task.TRANSLATION:
+            segments = [structs.replace(one, hypotheses=best) for one in SEGMENTS]
+            return frames.Generated(text, "stop", USAGE, segments=segments)
+        return frames.Generated(text, "stop", USAGE, hypotheses=best)
 
     async def stream(
-        self, reference: str, texts: list[str], **options: Any
+        self, reference: str, writing: Writing, **options: Any
     ) -> AsyncGenerator[tuple[str, list[frames.Delta]]]:
         """Each text letter by letter, all inputs in one list a step; the gate is before the second step."""
+        texts = writing.contents()
         try:
-            self.calls.append({"reference": reference, "texts": texts, **options})
+            self.calls.append({"reference": reference, "texts": writing.texts, "writing": writing, **options})
             if self.error is not None:
                 raise self.error
             for step in range(max(len(text) for text in texts)):
                 deltas = self._step(texts, step)
-                if options["task"] is Task.TRANSLATION:
-                    deltas = [
-                        structs.replace(one, segments=SEGMENTS) if one.finish else one for one in deltas
-                    ]
-                if options["stopping"].strings:
-                    deltas = [self._stopping(delta, options) for delta in deltas]
-                yield "known:1", deltas
+                yield "known:1", [self._ending(one, writing, options["task"]) for one in deltas]
                 if self.error_after_deltas is not None:
                     raise self.error_after_deltas
                 self.entered.set()
@@ -87,13 +87,19 @@ class FakeInference:
         finally:
             self.closed.set()
 
-    def _stopping(self, delta: frames.Delta, options: dict[str, Any]) -> frames.Delta:
+    def _ending(self, delta: frames.Delta, writing: Writing, task: Task) -> frames.Delta:
         if not delta.finish:
             return delta
-        matched, last = options["stopping"].strings[0], delta.last
-        return frames.Delta(
-            delta.id, delta.input_index, delta.text, "stop_sequence", delta.usage, last, matched, [LOGPROB]
-        )
+        best = BEST if writing.decoding.beam_search is not None else []
+        if task is Task.TRANSLATION:
+            delta = structs.replace(
+                delta, segments=[structs.replace(one, hypotheses=best) for one in SEGMENTS]
+            )
+        else:
+            delta = structs.replace(delta, hypotheses=best)
+        if strings := writing.decoding.stopping.strings:
+            delta = structs.replace(delta, finish="stop_sequence", matched=strings[0], logprobs=[LOGPROB])
+        return delta
 
     def _step(self, texts: list[str], step: int) -> list[frames.Delta]:
         deltas = []

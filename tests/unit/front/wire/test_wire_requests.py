@@ -8,8 +8,9 @@ import grpc
 import pytest
 
 from tests.unit.front.wire.rig import Rig, refused, settings
+from trine import frames, sampling
 from trine.artifact import Task
-from trine.sampling import Sampling, Stopping
+from trine.sampling import Decoding, Sampling, Stopping
 from trine.v1 import checkpoint_pb2, inference_pb2
 
 INFERENCE = "/trine.v1.InferenceService"
@@ -17,8 +18,8 @@ INVALID_UTF8 = b"\x0a\x02\xff\xfe"  # field 1, the checkpoint, is no UTF-8
 TRUNCATED = b"\x0a\x7fabc"  # says 127 bytes, has three
 BAD_TAG = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
 
-UNARY = ["Classify", "Generate", "Translate"]
-STREAMED = ["StreamGenerate", "StreamTranslate"]
+UNARY = ["Classify", "Generate", "Translate", "Summarize"]
+STREAMED = ["StreamGenerate", "StreamTranslate", "StreamSummarize"]
 
 
 def raw_call(channel: grpc.aio.Channel, path: str, streamed: bool) -> Any:
@@ -85,6 +86,8 @@ async def test_administration_is_not_on_the_inference_port(rig: Rig) -> None:
 
 
 NAN, INF = float("nan"), float("inf")
+BeamSearch = inference_pb2.BeamSearch
+BEAMS: dict[str, Any] = {"beam_search": BeamSearch(beams=2)}
 BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"checkpoint": ""}, "checkpoint"),
     ({"texts": []}, "inputs"),
@@ -118,15 +121,41 @@ BAD_GENERATION_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"stop": ["a" * 257]}, "stop[0]"),
     ({"stop_token_ids": range(65)}, "stop_token_ids"),
     ({"logprobs": 21}, "logprobs"),
+    ({"beam_search": BeamSearch()}, "beam_search.beams"),
+    ({"beam_search": BeamSearch(beams=1)}, "beam_search.beams"),
+    ({"beam_search": BeamSearch(beams=17)}, "beam_search.beams"),
+    ({"beam_search": BeamSearch(beams=2, length_penalty=NAN)}, "beam_search.length_penalty"),
+    ({"beam_search": BeamSearch(beams=2, length_penalty=-10.5)}, "beam_search.length_penalty"),
+    ({"beam_search": BeamSearch(beams=2, early_stopping=9)}, "beam_search.early_stopping"),  # type: ignore[arg-type]
+    ({"beam_search": BeamSearch(beams=2, n_best=3)}, "beam_search.n_best"),
+    ({"beam_search": BeamSearch(beams=2, n_best=0)}, "beam_search.n_best"),
+    ({**BEAMS, "sampling": inference_pb2.Sampling(temperature=0.5)}, "sampling.temperature"),
+    ({**BEAMS, "stop": ["a"]}, "stop"),
+    ({**BEAMS, "logprobs": 0}, "logprobs"),
+]
+
+
+def chat(*turns: tuple[str, str], text: str = "") -> inference_pb2.GenerateInput:
+    messages = [inference_pb2.Message(role=role, content=content) for role, content in turns]
+    return inference_pb2.GenerateInput(text=text, messages=messages)
+
+
+BAD_CONVERSATIONS: list[tuple[inference_pb2.GenerateInput, str]] = [
+    (chat(), "inputs[1].text"),
+    (chat(("user", "Hi"), text="Hi"), "inputs[1].messages"),
+    (chat(*[("user", "Hi")] * 257), "inputs[1].messages"),
+    (chat(("user", "Hi"), ("", "Hi")), "inputs[1].messages[1].role"),
+    (chat(("us er", "Hi")), "inputs[1].messages[0].role"),
+    (chat(("user\n", "Hi")), "inputs[1].messages[0].role"),
+    (chat(("u" * 33, "Hi")), "inputs[1].messages[0].role"),
 ]
 
 
 def build(method: str, checkpoint: str = "known", texts: list[str] | None = None, **fields: Any) -> Any:
-    noun = method.removeprefix("Stream")
-    inputs = [
-        getattr(inference_pb2, f"{noun}Input")(text=text) for text in (["ab"] if texts is None else texts)
-    ]
-    return getattr(inference_pb2, f"{method}Request")(checkpoint=checkpoint, inputs=inputs, **fields)
+    if "inputs" not in fields:
+        kind = getattr(inference_pb2, f"{method.removeprefix('Stream')}Input")
+        fields["inputs"] = [kind(text=text) for text in (["ab"] if texts is None else texts)]
+    return getattr(inference_pb2, f"{method}Request")(checkpoint=checkpoint, **fields)
 
 
 @pytest.mark.parametrize("method", UNARY + STREAMED)
@@ -139,23 +168,79 @@ async def test_every_bad_field_is_named(rig: Rig, method: str) -> None:
     assert rig.inference.calls == []
 
 
+@pytest.mark.parametrize("method", ["Generate", "StreamGenerate"])
+async def test_every_bad_conversation_is_named(rig: Rig, method: str) -> None:
+    for item, name in BAD_CONVERSATIONS:
+        refusal = await refused(getattr(rig.stub, method)(build(method, inputs=[chat(("user", "x")), item])))
+        assert (refusal.info.reason, refusal.fields) == ("INVALID_INPUT", [name])
+    assert rig.inference.calls == []
+
+
+@pytest.mark.parametrize("method", ["Translate", "StreamTranslate"])
+@pytest.mark.parametrize("name", ["source_language", "target_language"])
+async def test_a_language_is_a_short_word(rig: Rig, method: str, name: str) -> None:
+    inputs = [
+        inference_pb2.TranslateInput(text="a"),
+        inference_pb2.TranslateInput(text="a", **{name: "x" * 33}),
+    ]
+    refusal = await refused(getattr(rig.stub, method)(build(method, inputs=inputs)))
+    assert (refusal.info.reason, refusal.fields) == ("INVALID_INPUT", [f"inputs[1].{name}"])
+
+
+async def test_what_serving_gets_of_conversations_and_languages(rig: Rig) -> None:
+    turns = [("system", "Be brief."), ("user", "")]
+    await rig.stub.Generate(build("Generate", inputs=[chat(text="a"), chat(*turns)]))
+    await rig.stub.Translate(
+        build(
+            "Translate",
+            inputs=[
+                inference_pb2.TranslateInput(text="a", target_language="fr"),
+                inference_pb2.TranslateInput(text="b"),
+            ],
+        )
+    )
+    await rig.stub.Summarize(build("Summarize"))
+    chatting, translating, plain = (call["writing"] for call in rig.inference.calls)
+    assert chatting.texts == ["a", ""]
+    assert chatting.conversations == [[], [frames.Message(*turn) for turn in turns]]
+    assert translating.directions == [frames.Direction(target="fr"), frames.Direction()]
+    assert (plain.conversations, plain.directions) == ([], [])
+
+
+@pytest.mark.parametrize("method", UNARY[1:] + STREAMED)
+async def test_a_beam_search_reaches_serving_and_its_texts_come_back(rig: Rig, method: str) -> None:
+    beams = BeamSearch(
+        beams=4, length_penalty=0.0, n_best=2, early_stopping=inference_pb2.EARLY_STOPPING_FIRST
+    )
+    call = getattr(rig.stub, method)(build(method, beam_search=beams))
+    (answer,) = [part async for part in call][-1:] if method in STREAMED else (await call).results
+    (asked,) = rig.inference.calls
+    assert asked["writing"].decoding.beam_search == sampling.BeamSearch(4, 0.0, "first", 2)
+    told = answer.segments[0].hypotheses if "Translate" in method else answer.hypotheses
+    assert [(one.text, one.score, one.output_tokens) for one in told] == [
+        ("best", -0.5, 3),
+        ("next", -0.75, 2),
+    ]
+    assert [one.HasField("stop_token_id") for one in told] == [False, True]
+
+
 async def test_what_serving_gets_of_a_classify_request(rig: Rig) -> None:
     request = build("Classify", "known@live", ["a", "ü\x00"], top_k=3, priority=inference_pb2.PRIORITY_HIGH)
     await rig.stub.Classify(request, timeout=30)
     (call,) = rig.inference.calls
-    assert 0 < call.pop("timeout") < 31  # gRPC rounds a timeout up on its way
+    caller = call.pop("caller")
+    assert (caller.name, caller.priority) == ("ipv4:127.0.0.1", 3)
+    assert 0 < caller.timeout < 31  # gRPC rounds a timeout up on its way
     assert call == {
         "reference": "known@live",
         "texts": ["a", "ü\x00"],
         "top_k": 3,
-        "priority": 3,
-        "caller": "ipv4:127.0.0.1",
     }
 
 
 async def test_a_call_without_a_deadline_leaves_the_time_to_serving(rig: Rig) -> None:
     await rig.stub.Classify(build("Classify"))
-    assert rig.inference.calls[0]["timeout"] is None
+    assert rig.inference.calls[0]["caller"].timeout is None
 
 
 @pytest.mark.parametrize(
@@ -163,27 +248,28 @@ async def test_a_call_without_a_deadline_leaves_the_time_to_serving(rig: Rig) ->
 )
 async def test_priorities(rig: Rig, given: dict[str, Any], expected: int) -> None:
     await rig.stub.Classify(build("Classify", **given))
-    assert rig.inference.calls[0]["priority"] == expected
+    assert rig.inference.calls[0]["caller"].priority == expected
 
 
 @pytest.mark.parametrize("method", UNARY[1:] + STREAMED)
 async def test_what_serving_gets_of_a_generation_request(rig: Rig, method: str) -> None:
-    sampling = inference_pb2.Sampling(temperature=0.5, top_p=0.25, top_k=7, seed=2**64 - 1)
-    call = getattr(rig.stub, method)(build(method, max_new_tokens=9, sampling=sampling))
+    given = inference_pb2.Sampling(temperature=0.5, top_p=0.25, top_k=7, seed=2**64 - 1)
+    call = getattr(rig.stub, method)(build(method, max_new_tokens=9, sampling=given))
     if method in STREAMED:
         async for _ in call:
             pass
     else:
         await call
     (asked,) = rig.inference.calls
-    assert asked["task"] is (Task.TRANSLATION if "Translate" in method else Task.GENERATION)
-    assert asked["sampling"] == Sampling(0.5, 0.25, 7, 2**64 - 1)
-    assert (asked["max_new_tokens"], asked["stopping"], asked["logprobs"]) == (9, Stopping(), None)
+    tasks = {"Generate": Task.GENERATION, "Translate": Task.TRANSLATION, "Summarize": Task.SUMMARIZATION}
+    assert asked["task"] is tasks[method.removeprefix("Stream")]
+    expected = Decoding(Sampling(0.5, 0.25, 7, 2**64 - 1), Stopping(), 9)
+    assert asked["writing"].decoding == expected
 
 
 @pytest.mark.parametrize("method", UNARY[1:] + STREAMED)
 async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
-    sampling = inference_pb2.Sampling(
+    given = inference_pb2.Sampling(
         seed=3,
         min_p=0.25,
         repetition_penalty=1.5,
@@ -198,14 +284,15 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
         "stop_token_ids": [4, 0],
         "logprobs": 0,
     }
-    call = getattr(rig.stub, method)(build(method, sampling=sampling, **fields))
+    call = getattr(rig.stub, method)(build(method, sampling=given, **fields))
     if method in STREAMED:
         async for _ in call:
             pass
     else:
         await call
     (asked,) = rig.inference.calls
-    assert asked["sampling"] == Sampling(
+    decoding = asked["writing"].decoding
+    assert decoding.sampling == Sampling(
         seed=3,
         min_p=0.25,
         repetition_penalty=1.5,
@@ -214,8 +301,8 @@ async def test_every_control_reaches_serving(rig: Rig, method: str) -> None:
         no_repeat_ngram_size=3,
         logit_bias={7: -100.0, 0: 0.5},
     )
-    assert asked["stopping"] == Stopping(2, ("\n", "é"), (4, 0))
-    assert asked["logprobs"] == 0
+    assert decoding.stopping == Stopping(2, ("\n", "é"), (4, 0))
+    assert decoding.logprobs == 0
 
 
 @pytest.mark.parametrize(
@@ -226,21 +313,21 @@ async def test_how_a_text_is_split(rig: Rig, given: dict[str, Any], expected: bo
     await rig.stub.Translate(build("Translate", **given))
     async for _ in rig.stub.StreamTranslate(build("StreamTranslate", **given)):
         pass
-    assert [asked["split"] for asked in rig.inference.calls] == [expected, expected]
+    assert [asked["writing"].split for asked in rig.inference.calls] == [expected, expected]
     refusal = await refused(rig.stub.Translate(build("Translate", split=3)))
     assert (refusal.info.reason, refusal.fields) == ("INVALID_INPUT", ["split"])
 
 
 async def test_unset_is_told_from_zero(rig: Rig) -> None:
-    sampling = inference_pb2.Sampling(temperature=0.0, top_k=0, seed=0)
-    await rig.stub.Generate(build("Generate", sampling=sampling))
+    given = inference_pb2.Sampling(temperature=0.0, top_k=0, seed=0)
+    await rig.stub.Generate(build("Generate", sampling=given))
     await rig.stub.Generate(build("Generate"))
     await rig.stub.Generate(build("Generate"))
-    zero, unset, again = rig.inference.calls
-    assert zero["sampling"] == Sampling(seed=0)
-    assert unset["max_new_tokens"] is None
-    assert unset["sampling"].greedy
-    seeds = {unset["sampling"].seed, again["sampling"].seed}
+    zero, unset, again = (call["writing"].decoding for call in rig.inference.calls)
+    assert zero.sampling == Sampling(seed=0)
+    assert (unset.max_new_tokens, unset.beam_search) == (None, None)
+    assert unset.sampling.greedy
+    seeds = {unset.sampling.seed, again.sampling.seed}
     assert len(seeds) == 2, "the server's own seeds differ"
     assert all(0 <= seed < 2**63 for seed in seeds)
 
