@@ -59,9 +59,9 @@ class FakeInference:
     def _generated(self, text: str, writing: Writing, task: Task) -> frames.Generated:
         stopping = writing.decoding.stopping
         if stopping.strings or stopping.token_ids:
-            matched: str | int = (*stopping.strings, *stopping.token_ids)[0]
+            stops: list[str | int] = [*stopping.strings, *stopping.token_ids]
             logprobs = [] if writing.decoding.logprobs is None else [LOGPROB]
-            return frames.Generated(text, "stop_sequence", USAGE, matched, logprobs)
+            return frames.Generated(text, "stop_sequence", USAGE, stops[0], logprobs)
         best = BEST if writing.decoding.beam_search is not None else []
         if task is Task.TRANSLATION:
             segments = [structs.replace(one, hypotheses=best) for one in SEGMENTS]
