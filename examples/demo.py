@@ -168,6 +168,10 @@ def translate(client: Client) -> None:
     heading(f"Translate, a batch of {len(SENTENCES)}: {took}")
     for text, result in zip(SENTENCES, results, strict=True):
         console.print(f"  {text}\n    {result.text}")
+    best, took = timed(lambda: client.translate("en-fr", SENTENCES[0], beams=4, n_best=3))
+    heading(f"Translate, the 3 best of 4 beams: {took}")
+    for hypothesis in best.segments[0].hypotheses:
+        console.print(f"  {hypothesis.score:.3f}  {hypothesis.text}")
     heading("StreamTranslate")
     write(f"  {SENTENCES[0]}\n    ")
     with client.stream_translate("en-fr", SENTENCES[0]) as deltas:

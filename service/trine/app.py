@@ -17,7 +17,7 @@ import sys
 import uvloop
 
 from trine.config import Settings
-from trine.errors import CheckpointNotFound, TrineError
+from trine.errors import CheckpointNotFound, NotPossible, TrineError
 from trine.front.serving.administration import Administration
 from trine.front.serving.admission import Admission
 from trine.front.serving.inference import Inference
@@ -99,8 +99,11 @@ class App:
         path = self.settings.ports_file
         if path is not None:
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self.ports))
-            temporary.rename(path)
+            try:
+                temporary.write_text(json.dumps(self.ports))
+                temporary.rename(path)
+            except OSError as error:
+                raise NotPossible(f"the ports cannot be written to {path}: {error.strerror}") from error
 
 
 async def run(settings: Settings) -> None:

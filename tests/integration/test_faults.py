@@ -105,6 +105,30 @@ def test_a_stopped_engine_is_killed_by_the_watchdog(repository: Path, tmp_path: 
         assert client.generate("verse", "ROMEO:", max_new_tokens=4).text
 
 
+def test_a_server_that_was_frozen_keeps_its_engines(repository: Path, tmp_path: Path) -> None:
+    """As in a paused virtual machine: the silence of its engines meanwhile is its own."""
+    with (
+        Server(tmp_path / "server", repository, engine_stall_timeout=1.0) as server,
+        server.client() as client,
+    ):
+        server.wait_ready()
+        engines = server.engines()
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        server.process.send_signal(signal.SIGCONT)
+        assert client.classify("sentiment", "Fine.", timeout=30).labels
+        time.sleep(1)
+        assert server.engines() == engines
+
+
+def test_a_ports_file_that_cannot_be_written_ends_the_start_in_plain_words(
+    repository: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError, match="the ports cannot be written") as failure:
+        Server(tmp_path / "server", repository, ports_file=tmp_path / "missing" / "ports.json")
+    assert "Traceback" not in str(failure.value)
+
+
 def test_sigterm_drains(breakable: Server) -> None:
     with breakable.client() as client:
         running = streams(client, 4)

@@ -175,14 +175,21 @@ class EngineHandle:
             self._move(EngineState.RESTARTING, error.message)
 
     async def _watch(self) -> None:
-        """Return when the engine is lost. One that stops answering pings gives no EOF, so it is killed."""
+        """Return when the engine is lost. One that stops answering pings gives no EOF, so it is killed.
+
+        Its silence is counted in periods that this process watched: time in which the server itself was frozen tells nothing.
+        """
         link = self._link
         assert link is not None
         period = min(1.0, self._settings.engine_stall_timeout / 4)
+        heard, silence, checked = link.last_pong, 0.0, time.monotonic()
         while not link.lost.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.lost.wait(), period)
-            if time.monotonic() - link.last_pong > self._settings.engine_stall_timeout:
+            now = time.monotonic()
+            silence = silence + min(now - checked, 2 * period) if link.last_pong == heard else 0.0
+            heard, checked = link.last_pong, now
+            if silence > self._settings.engine_stall_timeout:
                 logger.error("engine %s makes no progress; killing it", self.record.reference)
                 self._kill()
                 await link.lost.wait()
