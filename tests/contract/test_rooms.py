@@ -19,6 +19,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "grpc_health": ("front.wire", "client"),
     "grpc_reflection": ("front.wire",),
     "grpc_status": ("front.wire", "client"),
+    "jinja2": ("engine.text",),
     # The last three change records and manifests (structs.replace), and catch what does not decode.
     "msgspec": (
         *("frames", "artifact", "sampling", "registry"),

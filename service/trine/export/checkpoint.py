@@ -25,6 +25,7 @@ _OPTIMUM_TASKS = {
     Task.CLASSIFICATION: "text-classification",
     Task.GENERATION: "text-generation",
     Task.TRANSLATION: "text2text-generation",
+    Task.SUMMARIZATION: "text2text-generation",
 }
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 MAX_CONTEXT = 4096

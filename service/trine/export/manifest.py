@@ -14,18 +14,24 @@ import torch
 import transformers
 
 import trine
-from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest
+from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest, Task
 from trine.errors import NotACheckpoint, UnsupportedArchitecture
 from trine.export import checkpoint as checkpoints
-from trine.export import graph, rotary, tokenizer
+from trine.export import gate, graph, rotary, tokenizer
 from trine.export.checkpoint import Checkpoint
 from trine.export.plan import RECIPE
 from trine.export.reference import Reference
 
-SELF_TEST_TOLERANCE = 1e-3
+SELF_TEST_TOLERANCE = {
+    Precision.FP32: gate.FP32.self_test,
+    Precision.FP16: gate.FP16.self_test,
+    Precision.BF16: gate.BF16.self_test,
+}
 _SELF_TEST_TEXTS = ("The ferry leaves at noon.", "Yes!", "Where did you put the keys to the old house?")
 _SELF_TEST_TOKENS = 16
 _SELF_TEST_LOGITS = 64
+_MAX_PREFIX = 256
+"""Characters."""
 
 _UNUSED_DEFAULTS: dict[str, Any] = {
     "min_length": 0,
@@ -56,9 +62,10 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
         family=info.family,
         task=info.task,
         precision=precision,
+        target=precision.target,
         vocab_size=config.vocab_size,
         limits=_limits(checkpoint),
-        self_test=_self_test(Reference(checkpoint, generation)),
+        self_test=_self_test(Reference(checkpoint, generation), SELF_TEST_TOLERANCE[precision]),
         parity=Parity(passed=False, checks=()),
         parameters=checkpoint.parameters,
         opset=graph.OPSET,
@@ -69,6 +76,7 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
         cache=None if encoder else layout,
         cross=layout if info.family is Family.ENCODER_DECODER else None,
         generation=generation,
+        languages=tokenizer.languages(checkpoint.tokenizer, info.architecture, config.vocab_size),
     )
 
 
@@ -118,7 +126,21 @@ def _generation(checkpoint: Checkpoint) -> Generation:
         forced_first_id=_one(config.forced_bos_token_id),
         forced_last_id=_one(config.forced_eos_token_id),
         suppressed_ids=suppressed,
+        input_prefix=_input_prefix(checkpoint) if checkpoint.info.task is Task.SUMMARIZATION else "",
     )
+
+
+def _input_prefix(checkpoint: Checkpoint) -> str:
+    """As transformers' summarization pipeline takes it: the task's own, else the config's."""
+    tasks = getattr(checkpoint.config, "task_specific_params", None)
+    own = tasks.get("summarization") if isinstance(tasks, dict) else None
+    prefix = own.get("prefix") if isinstance(own, dict) else None
+    prefix = getattr(checkpoint.config, "prefix", None) if prefix is None else prefix
+    if prefix is None:
+        return ""
+    if not isinstance(prefix, str) or len(prefix) > _MAX_PREFIX:
+        raise NotACheckpoint("the config's prefix for summaries is no short text")
+    return prefix
 
 
 def _ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -134,9 +156,9 @@ def _one(value: int | Sequence[int] | None) -> int | None:
     return ids[0] if ids else None
 
 
-def _self_test(reference: Reference) -> SelfTest:
+def _self_test(reference: Reference, tolerance: float) -> SelfTest:
     inputs = [ids[:_SELF_TEST_TOKENS] for ids in reference.token_ids(_SELF_TEST_TEXTS)]
     outputs = [reference.first_logits(ids)[:_SELF_TEST_LOGITS].tolist() for ids in inputs]
     if not all(map(math.isfinite, chain.from_iterable(outputs))):  # nor could JSON hold them
         raise NotACheckpoint("the checkpoint itself answers with what is no finite number")
-    return SelfTest(inputs=inputs, outputs=outputs, tolerance=SELF_TEST_TOLERANCE)
+    return SelfTest(inputs=inputs, outputs=outputs, tolerance=tolerance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -12,6 +13,10 @@ from trine.export import m2m100_tokenizer, marian_tokenizer
 
 SOURCE = "tokenizer.json"
 TARGET = "target_tokenizer.json"
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")
+"""A token as mBART's "fr_XX" and NLLB's "fra_Latn"."""
+_TOLD_BY_TOKENS = ("MBartForConditionalGeneration", "M2M100ForConditionalGeneration")
 
 
 def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
@@ -40,3 +45,16 @@ def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """What ids beyond the vocabulary are read as; only a converted tokenizer makes such ids."""
     converted = isinstance(tokenizer, MarianTokenizer | M2M100Tokenizer)
     return tokenizer.unk_token_id if converted else None
+
+
+def languages(tokenizer: PreTrainedTokenizerBase, architecture: str, vocab_size: int) -> dict[str, int]:
+    """Code to token id, as the checkpoint's own tokenizer spells the codes; empty where languages are not told by tokens."""
+    codes: dict[str, int] = {}
+    if isinstance(tokenizer, MarianTokenizer):
+        codes = {token[2:-2]: tokenizer.encoder[token] for token in tokenizer.supported_language_codes}
+    elif isinstance(tokenizer, M2M100Tokenizer):
+        codes = tokenizer.lang_code_to_id
+    elif architecture in _TOLD_BY_TOKENS:
+        found = [token for token in tokenizer.all_special_tokens if _LANGUAGE.fullmatch(token)]
+        codes = dict(zip(found, tokenizer.convert_tokens_to_ids(found), strict=True))
+    return {code: token for code, token in codes.items() if token < vocab_size}

@@ -38,21 +38,21 @@ _DECODERS = (
     "PhiForCausalLM",
     "Gemma2ForCausalLM",
 )
-_TRANSLATORS = (
-    "MarianMTModel",
-    "MBartForConditionalGeneration",
-    "M2M100ForConditionalGeneration",
-)
-_TEXT_TO_TEXT = (
-    "T5ForConditionalGeneration",
-    "BartForConditionalGeneration",
-    "PegasusForConditionalGeneration",
-)
+_TRANSLATION = (Task.TRANSLATION,)
+_EITHER = (Task.TRANSLATION, Task.SUMMARIZATION)
+_EITHER_SUMMARIES_FIRST = (Task.SUMMARIZATION, Task.TRANSLATION)
+_ENCODER_DECODERS = {
+    "MarianMTModel": _TRANSLATION,
+    "MBartForConditionalGeneration": _EITHER,
+    "M2M100ForConditionalGeneration": _TRANSLATION,
+    "T5ForConditionalGeneration": _EITHER,
+    "BartForConditionalGeneration": _EITHER_SUMMARIES_FIRST,
+    "PegasusForConditionalGeneration": _EITHER_SUMMARIES_FIRST,
+}
 _ROWS = (
     Architecture("BertForSequenceClassification", Family.ENCODER, (Task.CLASSIFICATION,)),
     *(Architecture(name, Family.DECODER, (Task.GENERATION,)) for name in _DECODERS),
-    *(Architecture(name, Family.ENCODER_DECODER, (Task.TRANSLATION,)) for name in _TRANSLATORS),
-    *(Architecture(name, Family.ENCODER_DECODER, (Task.TRANSLATION,)) for name in _TEXT_TO_TEXT),
+    *(Architecture(name, Family.ENCODER_DECODER, tasks) for name, tasks in _ENCODER_DECODERS.items()),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({row.name: row for row in _ROWS})

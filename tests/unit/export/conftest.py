@@ -12,7 +12,7 @@ import pytest
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tests.unit.export import tiny
-    from trine.artifact import Artifact, open_artifact
+    from trine.artifact import Artifact, Task, open_artifact
     from trine.export import recipe
     from trine.export.gate import Report
     from trine.export.plan import ExportPlan, inspect
@@ -41,15 +41,15 @@ def marian(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return export(tiny.marian, tmp_path_factory.mktemp("marian"))
 
 
-def export(build: Callable[[Path], Path], root: Path) -> Exported:
+def export(build: Callable[[Path], Path], root: Path, task: Task | None = None) -> Exported:
     told: list[tuple[str, float]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder, staging = build(root / "checkpoint"), root / "artifact"
         staging.mkdir()
         report = recipe.export(
-            ExportPlan(folder, staging),
-            inspect(folder, None),
+            ExportPlan(folder, staging, task),
+            inspect(folder, task),
             threads=1,
             told=lambda stage, fraction, _: told.append((stage, fraction)),
         )

@@ -1,30 +1,68 @@
-"""Generation: a decoder-only checkpoint continues each prompt. Engine process, its only thread."""
+"""Generation: a decoder-only checkpoint continues each prompt, or answers each conversation. Engine process, its only thread."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trine import frames
-from trine.engine.tasks.generative import GenerativeTask
-from trine.engine.tasks.inputs import text_field, tokenize
+from trine.artifact import Manifest
+from trine.engine.tasks.generative import Detokenizer, GenerativeTask, MakeChoice
+from trine.engine.tasks.inputs import Tokenizer, text_field, tokenize
 from trine.engine.tasks.passage import Source
-from trine.errors import InvalidInput
+from trine.engine.text.chat import ChatTemplate
+from trine.errors import InvalidInput, NotPossible
 
 
 class Generation(GenerativeTask):
     """Prompt and new tokens share the context."""
 
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        detokenizer: Detokenizer,
+        choice: MakeChoice,
+        chat: ChatTemplate | None = None,
+    ) -> None:
+        super().__init__(manifest, tokenizer, detokenizer, choice)
+        self._chat = chat
+
     def _read(self, request: frames.Generate) -> list[Source]:
         context = self._limits.max_input_tokens
-        encoded = tokenize(self._tokenizer, request.texts, context)
+        if any(request.conversations):
+            encoded = [self._one(index, request, context) for index in range(len(request.texts))]
+        else:
+            encoded = tokenize(self._tokenizer, request.texts, context)
         for index, tokens in enumerate(encoded):
             if len(tokens) == context:
                 raise InvalidInput(
                     f"the prompt has {len(tokens)} tokens and fills the context of {context}: nothing can be written",
-                    field=text_field(index),
+                    field=_field(index, request),
                 )
         return [Source([tokens]) for tokens in encoded]
+
+    def _one(self, index: int, request: frames.Generate, context: int) -> list[int]:
+        """The prompt of one input. The template writes the special tokens of a conversation's itself."""
+        text, messages = request.texts[index], request.conversations[index]
+        try:
+            prompt = self._rendered(messages) if messages else text
+            (tokens,) = tokenize(self._tokenizer, [prompt], context, add_special_tokens=not messages)
+        except (InvalidInput, NotPossible) as error:
+            raise type(error)(error.message, field=_field(index, request)) from error
+        return tokens
+
+    def _rendered(self, messages: Sequence[frames.Message]) -> str:
+        if self._chat is None:
+            raise NotPossible("the checkpoint has no chat template")
+        return self._chat.render([{"role": each.role, "content": each.content} for each in messages])
 
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_input_tokens - input_tokens
 
-    def _beginning(self, tokens: list[int]) -> list[int]:
+    def _beginning(self, source: Source, tokens: list[int]) -> list[int]:
         return list(tokens)
+
+
+def _field(index: int, request: frames.Generate) -> str:
+    chat = bool(request.conversations) and bool(request.conversations[index])
+    return f"inputs[{index}].messages" if chat else text_field(index)

@@ -9,15 +9,17 @@ from trine.errors import InvalidInput
 
 
 class Tokenizer(Protocol):
-    def encode(self, texts: Sequence[str], /) -> list[list[int]]:
-        """Token ids of each text, special tokens added, nothing cut."""
+    def encode(self, texts: Sequence[str], /, *, add_special_tokens: bool = True) -> list[list[int]]:
+        """Token ids of each text, nothing cut."""
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[list[int]]:
+def tokenize(
+    tokenizer: Tokenizer, texts: Sequence[str], limit: int, *, add_special_tokens: bool = True
+) -> list[list[int]]:
     """Token ids of all texts, each 1 to `limit` long. Raises InvalidInput that names the first text that is not."""
     if not texts:
         raise InvalidInput("there is no input", field="inputs")
-    encoded = tokenizer.encode(texts)
+    encoded = tokenizer.encode(texts, add_special_tokens=add_special_tokens)
     for index, tokens in enumerate(encoded):
         if not tokens:
             raise InvalidInput("the text has no token", field=text_field(index))

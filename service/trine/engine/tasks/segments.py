@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import islice
 
 from trine.engine.tasks.inputs import Tokenizer, text_field, tokenize
+from trine.engine.tasks.languages import Told
 from trine.engine.tasks.passage import Source
 from trine.engine.text.segment import Span, divide, sentences
 from trine.errors import InvalidInput
@@ -16,22 +16,15 @@ MAX_SEGMENTS = 1024
 MAX_REQUEST_SEGMENTS = 4096
 """Of all texts of a request: each is a sequence with state of its own."""
 
-DIRECTIONS = {
-    "MarianMTModel": re.compile(r"\s*>>[^\s<>]{1,32}<<\s*"),
-    "T5ForConditionalGeneration": re.compile(r"\s*translate \w{1,32} to \w{1,32}:\s*"),
-}
-"""How a text says at its beginning what it is to be translated to, by architecture: each segment needs it."""
 
-
-def whole(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[Source]:
+def whole(tokenizer: Tokenizer, texts: Sequence[str], limit: int, told: Sequence[Told]) -> list[Source]:
     """Each text in one segment. Raises InvalidInput for one that is longer than `limit` tokens."""
-    encoded = tokenize(tokenizer, texts, limit)
+    worded = [_worded(text, _all(text), each) for text, each in zip(texts, told, strict=True)]
+    encoded = tokenize(tokenizer, worded, limit)
     return [_source(text, [(_all(text), tokens)]) for text, tokens in zip(texts, encoded, strict=True)]
 
 
-def segmented(
-    tokenizer: Tokenizer, texts: Sequence[str], limit: int, direction: re.Pattern[str] | None = None
-) -> list[Source]:
+def segmented(tokenizer: Tokenizer, texts: Sequence[str], limit: int, told: Sequence[Told]) -> list[Source]:
     """Each text in segments of at most `limit` tokens: its sentences, divided further where they are longer.
 
     Raises InvalidInput that names the text which has no such place to divide, or too many segments.
@@ -39,14 +32,13 @@ def segmented(
     if not texts:
         raise InvalidInput("there is no input", field="inputs")
     found = [list(islice(sentences(text), MAX_SEGMENTS + 1)) or [_all(text)] for text in texts]
-    prefixes = [_prefix(text, direction) for text in texts]
     counts = [len(spans) for spans in found]
     done: list[list[tuple[Span, list[int]]]] = [[] for _ in texts]
     todo = [(index, span) for index, spans in enumerate(found) for span in spans]
     while todo:
         _bound(counts)
         longer: list[tuple[int, Span]] = []
-        encoded = _encode(tokenizer, [(i, _worded(texts[i], span, prefixes[i])) for i, span in todo])
+        encoded = _encode(tokenizer, [(i, _worded(texts[i], span, told[i])) for i, span in todo])
         for (index, span), tokens in zip(todo, encoded, strict=True):
             if len(tokens) <= limit:
                 done[index].append((span, tokens))
@@ -95,15 +87,10 @@ def _encode(tokenizer: Tokenizer, parts: Sequence[tuple[int, str]]) -> list[list
     return encoded
 
 
-def _prefix(text: str, direction: re.Pattern[str] | None) -> str:
-    match = direction.match(text) if direction is not None else None
-    return match[0] if match is not None else ""
-
-
-def _worded(text: str, span: Span, prefix: str) -> str:
-    """What is tokenized for a segment; the first one has the text's prefix in it."""
+def _worded(text: str, span: Span, told: Told) -> str:
+    """What is tokenized for a segment; a lead that is the text's own is in the first one."""
     words = text[span.begin : span.end]
-    return words if span.begin < len(prefix) else prefix + words
+    return words if span.begin < told.own else told.lead + words
 
 
 def _all(text: str) -> Span:

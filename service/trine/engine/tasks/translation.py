@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trine import frames
 from trine.artifact import Manifest
-from trine.engine.tasks.generative import Detokenizer, GenerativeTask, MakeChoice
+from trine.engine.tasks.encoder_decoder import EncoderDecoderTask
+from trine.engine.tasks.generative import Detokenizer, MakeChoice
 from trine.engine.tasks.inputs import Tokenizer
+from trine.engine.tasks.languages import Told, languages
 from trine.engine.tasks.passage import Source
-from trine.engine.tasks.segments import DIRECTIONS, segmented, whole
-from trine.errors import Bug
+from trine.engine.tasks.segments import segmented, whole
+from trine.frames import Direction
 
 
-class Translation(GenerativeTask):
-    """Source and target have a context each; the start token takes the first place of the target's.
-
-    The sentences of a text are sequences of the same call, so that they run side by side.
-    """
+class Translation(EncoderDecoderTask):
+    """The sentences of a text are sequences of the same call, so that they run side by side."""
 
     def __init__(
         self, manifest: Manifest, tokenizer: Tokenizer, detokenizer: Detokenizer, choice: MakeChoice
     ) -> None:
         super().__init__(manifest, tokenizer, detokenizer, choice)
-        if self._generation.start_id is None:
-            raise Bug("an encoder-decoder checkpoint without a start token")
-        self._start_id = self._generation.start_id
-        self._direction = DIRECTIONS.get(manifest.architecture)
+        self._languages = languages(manifest, tokenizer)
+        self._language_ids = frozenset(manifest.languages.values())
 
     def _read(self, request: frames.Generate) -> list[Source]:
-        limit = self._limits.max_input_tokens
-        if not request.split:
-            return whole(self._tokenizer, request.texts, limit)
-        return segmented(self._tokenizer, request.texts, limit, self._direction)
+        directions = request.directions or [Direction()] * len(request.texts)
+        told = [
+            self._languages.told(index, direction, text)
+            for index, (direction, text) in enumerate(zip(directions, request.texts, strict=True))
+        ]
+        read = segmented if request.split else whole
+        sources = read(self._tokenizer, request.texts, self._limits.max_input_tokens, told)
+        return [self._in_languages(source, each) for source, each in zip(sources, told, strict=True)]
 
-    def _room(self, input_tokens: int) -> int:
-        return self._limits.max_output_tokens - 1
-
-    def _beginning(self, tokens: list[int]) -> list[int]:
-        return [self._start_id]
-
-    def _forced(self, limit: int) -> dict[int, int]:
-        """Forced tokens by written place, as transformers' ForcedBOS and ForcedEOSTokenLogitsProcessor put them.
-
-        The last place is forced only where the context itself ends there, not where the caller's limit does.
-        """
-        first, last = self._generation.forced_first_id, self._generation.forced_last_id
-        forced = {} if first is None else {0: first}
-        if last is not None and limit == self._limits.max_output_tokens - 1:
-            forced[limit - 1] = last
-        return forced
+    def _in_languages(self, source: Source, told: Told) -> Source:
+        """The tokens of its languages where the tokenizer or the checkpoint has put another's."""
+        if told.source_id is not None:
+            for tokens in source.parts:
+                tokens[told.source_place] = told.source_id
+        if told.target_id is None:
+            return source
+        # mBART's first checkpoints begin with the target's language; all others write it
+        if self._start_id in self._language_ids:
+            return replace(source, start_id=told.target_id)
+        return replace(source, first_id=told.target_id)

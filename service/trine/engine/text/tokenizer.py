@@ -23,14 +23,16 @@ class Tokenizer:
         self._vocab_size = vocab_size
         self._unk_id = unk_id
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens added. The GIL is released meanwhile.
+    def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
+        """Token ids of each text. The GIL is released meanwhile.
+
+        With special tokens the tokenizer adds its own around the text; those that the text names are read in any case.
 
         Raises InvalidInput for what the tokenizer cannot read, and where a text holds a token beyond the vocabulary and there is
         no unknown token; then the field is `inputs[i].text`, i being the text's index.
         """
         with answered_by(InvalidInput, "the text cannot be tokenized"):
-            encodings = self._tokenizer.encode_batch_fast(list(texts))
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
         return [self._known(index, encoding.ids) for index, encoding in enumerate(encodings)]
 
     def _known(self, index: int, ids: list[int]) -> list[int]:

@@ -12,8 +12,9 @@ import pytest
 from tests.unit.engine.scheduling.stand_ins import AlphabetDetokenizer, GreedyChoice, NumberTokenizer, call
 from tests.unit.engine.tasks.manifests import translator
 from trine import frames
-from trine.engine.tasks.passage import Part
-from trine.engine.tasks.segments import DIRECTIONS, MAX_REQUEST_SEGMENTS, MAX_SEGMENTS, segmented, whole
+from trine.engine.tasks.languages import Told
+from trine.engine.tasks.passage import Part, Source
+from trine.engine.tasks.segments import MAX_REQUEST_SEGMENTS, MAX_SEGMENTS, segmented, whole
 from trine.engine.tasks.translation import Translation
 from trine.errors import InvalidInput
 from trine.sampling import Decoding, Sampling, Stopping
@@ -22,7 +23,7 @@ from trine.sampling import Decoding, Sampling, Stopping
 class Words(NumberTokenizer):
     """Numbers whose punctuation is no token; "no" cannot be read, ">>7<<" is 7, "()" has no token."""
 
-    def encode(self, texts: Any) -> list[list[int]]:
+    def encode(self, texts: Any, *, add_special_tokens: bool = True) -> list[list[int]]:
         if any("no" in text for text in texts):
             raise InvalidInput("the text cannot be tokenized")
         return super().encode([re.sub(r"[^\d\s]+", " ", text) for text in texts])
@@ -34,9 +35,7 @@ def translation(source: int = 16, target: int = 10) -> Translation:
 
 def prepare(task: Translation, *texts: str, stream: bool = False, **changes: Any) -> list[Part]:
     split = changes.pop("split", True)
-    request = frames.Generate(
-        7, list(texts), math.inf, 2, "one", Decoding(**changes), stream, split=split
-    )
+    request = frames.Generate(7, list(texts), math.inf, 2, "one", Decoding(**changes), stream, split=split)
     return task.prepare(request, call(7, inputs=len(texts)))
 
 
@@ -50,8 +49,12 @@ def write(task: Translation, part: Part, *tokens: int) -> list[Any]:
     return [message for message in told if message is not None]
 
 
-def parts(text: str, limit: int = 16, **options: Any) -> list[tuple[str, list[int]]]:
-    (source,) = segmented(Words(), [text], limit, **options)
+def cut(texts: list[str], limit: int) -> list[Source]:
+    return segmented(Words(), texts, limit, [Told()] * len(texts))
+
+
+def parts(text: str, limit: int = 16, told: Told | None = None) -> list[tuple[str, list[int]]]:
+    (source,) = segmented(Words(), [text], limit, [told or Told()])
     return [(text[begin:end], ids) for (begin, end), ids in zip(source.spans, source.parts, strict=True)]
 
 
@@ -60,7 +63,7 @@ def parts(text: str, limit: int = 16, **options: Any) -> list[tuple[str, list[in
 
 def test_each_sentence_is_a_sequence_of_its_own() -> None:
     assert parts(" 1 2! 3?\n\n4 ") == [("1 2!", [1, 2]), ("3?", [3]), ("4", [4])]
-    (source,) = segmented(Words(), [" 1 2! 3?\n\n4 "], 16)
+    (source,) = cut([" 1 2! 3?\n\n4 "], 16)
     assert source.gaps == [" ", " ", "\n\n", " "]
 
 
@@ -72,14 +75,14 @@ def test_a_sentence_beyond_the_context_is_divided_until_it_fits() -> None:
 
 def test_what_cannot_be_divided_is_refused_by_name() -> None:
     with pytest.raises(InvalidInput, match=r"2 tokens .* at most 1") as caught:
-        segmented(Words(), ["1", "2, 3-4"], 1)
+        cut(["1", "2, 3-4"], 1)
     assert caught.value.field == "inputs[1].text"
 
 
 @pytest.mark.parametrize("bad", ["no", "()"])
 def test_a_text_that_cannot_be_read_is_named_whatever_its_sentences(bad: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        segmented(Words(), ["1! 2! 3!", "4", f"5! {bad}"], 16)
+        cut(["1! 2! 3!", "4", f"5! {bad}"], 16)
     assert caught.value.field == "inputs[2].text"
 
 
@@ -87,32 +90,31 @@ def test_segments_are_bounded() -> None:
     assert len(parts("1! " * MAX_SEGMENTS)) == MAX_SEGMENTS
     for text, limit in (("1! " * (MAX_SEGMENTS + 1), 16), ("1 " * (MAX_SEGMENTS + 1), 1)):
         with pytest.raises(InvalidInput, match="1024") as caught:
-            segmented(Words(), ["1", text], limit)
+            cut(["1", text], limit)
         assert caught.value.field == "inputs[1].text"
     with pytest.raises(InvalidInput, match=str(MAX_REQUEST_SEGMENTS)) as caught:
-        segmented(Words(), ["1! " * MAX_SEGMENTS] * 4 + ["1"], 16)
+        cut(["1! " * MAX_SEGMENTS] * 4 + ["1"], 16)
     assert caught.value.field == "inputs"
 
 
 def test_the_target_language_at_the_beginning_is_for_all_sentences() -> None:
-    marian = DIRECTIONS["MarianMTModel"]
-    assert parts(">>7<< 1! 2! 3", direction=marian) == [(">>7<< 1!", [7, 1]), ("2!", [7, 2]), ("3", [7, 3])]
-    assert parts(">>7<< 1! 2!")[1] == ("2!", [2]), "an architecture without such prefixes"
-    assert DIRECTIONS["T5ForConditionalGeneration"].match("translate English to French: 1!")
+    own = Told(">>7<< ", own=6)
+    assert parts(">>7<< 1! 2! 3", told=own) == [(">>7<< 1!", [7, 1]), ("2!", [7, 2]), ("3", [7, 3])]
+    assert parts("1! 2!", told=Told(">>7<< ")) == [("1!", [7, 1]), ("2!", [7, 2])]
 
 
 def test_whole_texts() -> None:
-    (source,) = whole(Words(), [" 1! 2! "], 16)
+    (source,) = whole(Words(), [" 1! 2! "], 16, [Told()])
     assert (source.parts, source.spans, source.gaps) == ([[1, 2]], [(0, 7)], ["", ""])
     with pytest.raises(InvalidInput, match=r"3 tokens.* 2"):
-        whole(Words(), ["1! 2! 3!"], 2)
+        whole(Words(), ["1! 2! 3!"], 2, [Told()])
     with pytest.raises(InvalidInput):
-        segmented(Words(), [], 2)
+        cut([], 2)
 
 
 def test_a_text_of_whitespace_is_one_segment() -> None:
     with pytest.raises(InvalidInput, match="no token"):
-        segmented(Words(), [" "], 2)
+        cut([" "], 2)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

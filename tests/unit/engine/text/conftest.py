@@ -85,11 +85,38 @@ def byte_fallback() -> Tokenizer:
     return tokenizer
 
 
+def unigram_byte_fallback() -> Tokenizer:
+    """SentencePiece's kind with bytes for what is unknown."""
+    pieces = [("<unk>", 0.0), *((f"<0x{value:02X}>", -9.0) for value in range(256))]
+    pieces += [(letter, -5.0) for letter in ["▁", *"abcdefghijklmnopqrstuvwxyz.,é日"]]
+    pieces += [("▁a", -3.0), ("▁the", -3.0), ("he", -4.0)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(replacement="▁", prepend_scheme="always")]
+    )
+    tokenizer.add_special_tokens(["<unk>"])
+    return tokenizer
+
+
+def metaspace_bpe() -> Tokenizer:
+    """SentencePiece's other kind, without bytes, as M2M100 has it."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    special = ["<s>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=260, show_progress=False, special_tokens=special)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return tokenizer
+
+
 KINDS: dict[str, Callable[[], Tokenizer]] = {
     "byte_level": byte_level,
     "word_piece": word_piece,
     "unigram": unigram,
     "byte_fallback": byte_fallback,
+    "unigram_byte_fallback": unigram_byte_fallback,
+    "metaspace_bpe": metaspace_bpe,
 }
 
 

@@ -30,6 +30,8 @@ def test_ids_are_the_librarys(path_of: Callable[[str], Path], kind: str) -> None
     texts = [*TEXTS, "", " ", "a\x00b", "[SEP] </s> <|endoftext|>", TEXTS[2] * 200]
     assert ours.encode(texts) == [reference.encode(text).ids for text in texts]
     assert ours.encode([]) == []
+    bare = [reference.encode(text, add_special_tokens=False).ids for text in texts]
+    assert ours.encode(texts, add_special_tokens=False) == bare
 
 
 def test_the_files_own_truncation_and_padding_are_off(path_of: Callable[[str], Path], tmp_path: Path) -> None:

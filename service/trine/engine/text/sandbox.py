@@ -1,0 +1,253 @@
+"""Where a checkpoint's chat template runs: jinja2's sandbox, with every step counted and every value bounded. Any thread.
+
+jinja2's own sandbox keeps a template from the interpreter, not from running for ever or filling the memory. So nothing here is
+allowed that is not on a list; whatever makes or reads a value is charged for its size, before it is made where one call could
+explode; and a rendering that has spent its budget ends. No clock is asked: the same messages always cost the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from jinja2 import nodes, utils
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import FILTERS
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
+from jinja2.visitor import NodeTransformer
+
+from trine.engine.text import allowed
+from trine.engine.text.allowed import MAX_CHARACTERS, Namespace, OutOfBounds
+
+MAX_ELEMENTS = 1 << 14
+"""Of any container that a template makes, those inside of it among them."""
+BUDGET = 4_000_000
+"""Of one rendering, in units of about 0.1 microseconds: some 100,000 operations, or 16 million characters read or made."""
+_OPERATION, _ELEMENT = 32, 4
+_CHARACTERS = 4
+"""That cost as much as one unit."""
+_STEPS = 64
+"""Of a search that cost as much as one unit."""
+_PLANNED = 100
+"""Characters from which on CPython searches in linear time, where it does."""
+_MAX_BITS = 64
+_CONTAINERS: Any = (list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items()))
+_JINJAS = frozenset({"_block_vars", "_loop_vars", "caller"})
+"""Arguments that no template writes."""
+_REFUSED = (
+    *(nodes.Block, nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include),
+    *(nodes.Pow, nodes.ScopedEvalContextModifier),
+)
+"""Other files, which there are none of; numbers of any size; and HTML."""
+
+
+class _Metering(Extension):
+    """What the transformed template calls; and the tag {% generation %}, which marks what the assistant wrote and changes nothing."""
+
+    tags = {"generation"}
+    environment: Sandbox
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("written"), [], [], body).set_lineno(line)
+
+    def written(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+    def charge(self, value: Any) -> Any:
+        return self.environment.charge(value)
+
+    def each(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            self.environment.spend(_OPERATION)
+            yield value
+
+    def concatenate(self, *values: Any) -> str:
+        return self.environment.concat(map(str, values))
+
+
+class _Metered(NodeTransformer):
+    """Puts `_Metering` where jinja2 asks its environment nothing. Raises SecurityError for what is not allowed at all."""
+
+    def __init__(self, metering: Extension) -> None:
+        self._metering = metering
+
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(node, _REFUSED) or (isinstance(node, nodes.For) and node.recursive):
+            raise SecurityError(f"{type(node).__name__} is not allowed")
+        node = super().visit(node, *args, **kwargs)
+        match node:
+            case nodes.For():
+                node.iter = self._called("each", node.iter)
+            case nodes.Concat():
+                return self._called("concatenate", *node.nodes)
+            case nodes.List() | nodes.Dict() | nodes.Getitem(arg=nodes.Slice()):
+                return self._called("charge", node)
+            case nodes.Tuple(ctx="load"):
+                return self._called("charge", node)
+            case nodes.Compare():
+                self._compared(node)
+        return node
+
+    def _compared(self, node: nodes.Compare) -> None:
+        """Two large values take long to compare, a constant and anything do not."""
+        if not (len(node.ops) == 1 and node.ops[0].op in ("eq", "ne") and _constant(node)):
+            node.expr = self._called("charge", node.expr)
+            for operand in node.ops:
+                operand.expr = self._called("charge", operand.expr)
+
+    def _called(self, name: str, *arguments: Any) -> nodes.Call:
+        called: nodes.Call = self._metering.call_method(name, list(arguments), lineno=arguments[0].lineno)
+        return called
+
+
+def _constant(node: nodes.Compare) -> bool:
+    return isinstance(node.expr, nodes.Const) or isinstance(node.ops[0].expr, nodes.Const)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Renders one template at a time; `start` gives it the budget of the next rendering."""
+
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+
+    def __init__(self) -> None:
+        self._left = BUDGET
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Metering, loopcontrols], finalize=self._printed
+        )
+        tests: dict[str, Any] = dict(TESTS)
+        filters: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in allowed.FILTERS}
+        filters |= allowed.OWN_FILTERS
+        self.filters = {
+            name: self._metered(function, quick=name in allowed.QUICK_FILTERS)
+            for name, function in filters.items()
+        }
+        self.tests = {
+            name: self._metered(tests[name], quick=name in allowed.QUICK_TESTS) for name in allowed.TESTS
+        }
+        self.globals = dict(allowed.FUNCTIONS)
+
+    def start(self) -> None:
+        self._left = BUDGET
+
+    def metered(self, source: str) -> nodes.Template:
+        """`source` parsed, for `from_string`. Raises what jinja2 raises, and SecurityError."""
+        (metering,) = [each for each in self.extensions.values() if isinstance(each, _Metering)]
+        template: nodes.Template = _Metered(metering).visit(self.parse(source))
+        return template
+
+    # --- what is spent ---------------------------------------------------------------------------------------------------
+
+    def spend(self, units: int) -> None:
+        """Raises OutOfBounds, and then does so for ever, should a template catch it."""
+        self._left -= units
+        if self._left < 0:
+            raise OutOfBounds("too much work")
+
+    def charge(self, value: Any) -> Any:
+        """`value` itself. Raises OutOfBounds where it is too large, or the budget is spent."""
+        pending, characters, elements = [value], 0, 0
+        while pending:
+            one = pending.pop()
+            elements += 1
+            if isinstance(one, str):
+                characters += len(one)
+            elif isinstance(one, int):
+                if one.bit_length() > _MAX_BITS:
+                    raise OutOfBounds("too large a number")
+            elif isinstance(one, dict):
+                pending += [*one.keys(), *one.values()]
+            elif isinstance(one, _CONTAINERS):
+                pending.extend(one)
+            elif isinstance(one, range):
+                elements += len(one)
+            if characters > MAX_CHARACTERS or (pending and elements + len(pending) > MAX_ELEMENTS):
+                raise OutOfBounds("too large a value")
+        self.spend(_OPERATION + _ELEMENT * elements + characters // _CHARACTERS)
+        return value
+
+    def concat(self, pieces: Iterable[str]) -> str:
+        """Of everything that a template, a macro or a block writes; jinja2's own is `"".join`."""
+        kept, size = [], 0
+        for piece in pieces:
+            kept.append(piece)
+            size += len(piece)
+            if size > MAX_CHARACTERS:
+                raise OutOfBounds("too long a text")
+        self.spend(_OPERATION + size // _CHARACTERS)
+        return "".join(kept)
+
+    def _metered(self, function: Callable[..., Any], *, quick: bool) -> Callable[..., Any]:
+        @functools.wraps(function)  # with the mark that asks jinja2 for the context
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.spend(_OPERATION)
+            return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def metered(*args: Any, **kwargs: Any) -> Any:
+            self.charge([*args, *kwargs.values()])
+            result = function(*args, **kwargs)
+            return self.charge(list(result) if isinstance(result, Iterator) else result)
+
+        return counted if quick else metered
+
+    # --- what jinja2 asks ------------------------------------------------------------------------------------------------
+
+    @utils.pass_context  # so that nothing is printed while it is compiled
+    def _printed(self, context: Context, value: Any) -> str:
+        text = str(value)
+        self.charge(text)
+        return text
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, Namespace):
+            return not attr.startswith("_")
+        return any(isinstance(obj, kind) and attr in names for kind, names in allowed.METHODS.items())
+
+    def wrap_str_format(self, value: Any) -> None:
+        """`str.format` is no method of the list."""
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        self.charge(argument)
+        return super().getitem(obj, argument)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, _Metering):
+            return obj(*args, *(value for name, value in kwargs.items() if name == "caller"))
+        args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
+        self.charge([*args, *(value for name, value in kwargs.items() if name not in _JINJAS)])
+        if isinstance(owner, list | tuple):
+            self.charge(owner)
+        if isinstance(owner, str):
+            self._search(owner, obj.__name__, args)
+            obj = (
+                functools.partial(allowed.OWN_METHODS[obj.__name__], owner)
+                if obj.__name__ in allowed.OWN_METHODS
+                else obj
+            )
+        return self.charge(super().call(context, obj, *args, **kwargs))
+
+    def _search(self, text: str, method: str, arguments: Iterable[Any]) -> None:
+        """CPython looks for each letter, or from the right for each beginning, without a plan."""
+        self.spend(len(text) // _CHARACTERS)
+        for each in arguments:
+            if isinstance(each, str):
+                steps = len(each) if method in allowed.SLOW_METHODS else min(len(each), _PLANNED)
+                self.spend(len(text) * steps // _STEPS)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        self.charge([left, right])
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("formats are not allowed")
+        if operator == "*":
+            for sized, times in ((left, right), (right, left)):
+                if isinstance(sized, str | list | tuple) and isinstance(times, int):
+                    allowed.bounded(len(sized) * times)
+        return self.charge(super().call_binop(context, operator, left, right))
