@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,10 +56,20 @@ class Settings(BaseSettings):
 
     engine_window: int = Field(256, ge=1)
     """Requests that one engine holds, cancelled ones included until it let go of them."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """What engines compute on; checkpoints are exported for it (docs/gpu.md)."""
+    device_id: int = Field(0, ge=0)
+    """Which CUDA device."""
     engine_threads: int = Field(0, ge=0)
     """Threads of an engine's graph runs; 0 takes what the cgroup and the affinity allow."""
     engine_cache_bytes: int = Field(0, ge=0)
     """Key/value cache of one engine; 0 takes a quarter of the memory limit, at most 1 GiB."""
+    engine_prefix_cache_bytes: int = Field(64 << 20, ge=0)
+    """Keys and values of prompt beginnings that one engine keeps for later prompts (decoders only); 0 keeps none.
+
+    All callers of a checkpoint share them, and the time to the first token tells whether a beginning was seen before: where callers
+    must not learn that of each other, it is to be 0.
+    """
     engine_batch_tokens: int = Field(2048, ge=16)
     """Tokens of one encoder batch, or of one mixed step."""
     engine_max_slots: int = Field(64, ge=1)

@@ -74,6 +74,7 @@ class Metrics:
         self._waiting = self._gauge("trine_requests_waiting", "Inputs in an engine's queue.")
         self._running = self._gauge("trine_requests_running", "Inputs that an engine computes.")
         self._cache = self._gauge("trine_kv_cache_usage_ratio", "Key/value cache in use, 0 to 1.")
+        self._prefix_bytes = self._gauge("trine_prefix_cache_bytes", "Memory of an engine's prefix cache.")
         self._rss = self._gauge("trine_engine_rss_bytes", "Resident memory of an engine.")
         self._restarts = self._counter("trine_engine_restarts_total", "Restarts of an engine after a death.")
         self._load_seconds = self._gauge(
@@ -116,6 +117,13 @@ class Metrics:
         self._generation_tokens = self._counter("trine_generation_tokens_total", "Tokens written.")
         self._wasted_tokens = self._counter(
             "trine_wasted_tokens_total", "Tokens computed for callers who had left."
+        )
+        self._prefix_lookup_tokens = self._counter(
+            "trine_prefix_cache_lookup_tokens_total",
+            "Tokens of prompts that were looked up in the prefix cache.",
+        )
+        self._prefix_hit_tokens = self._counter(
+            "trine_prefix_cache_hit_tokens_total", "Tokens of prompts that the prefix cache had."
         )
 
     def _define_grpc(self) -> None:
@@ -179,6 +187,9 @@ class Metrics:
         self._prompt_tokens.labels(checkpoint, version).inc(observed.input_tokens)
         self._generation_tokens.labels(checkpoint, version).inc(observed.output_tokens)
         self._wasted_tokens.labels(checkpoint, version).inc(observed.wasted_tokens)
+        self._prefix_lookup_tokens.labels(checkpoint, version).inc(observed.prefix_lookup_tokens)
+        self._prefix_hit_tokens.labels(checkpoint, version).inc(observed.prefix_hit_tokens)
+        self._prefix_bytes.labels(checkpoint, version).set(observed.prefix_bytes)
         self._waiting.labels(checkpoint, version).set(observed.waiting)
         self._running.labels(checkpoint, version).set(observed.running)
         self._cache.labels(checkpoint, version).set(observed.cache_used)
@@ -193,7 +204,7 @@ class Metrics:
             self._state.labels(checkpoint, version, each).set(each == state)
         self._restarts.labels(checkpoint, version).inc(0)
         if state in ("unloaded", "restarting"):
-            for gauge in (self._waiting, self._running, self._cache, self._rss):
+            for gauge in (self._waiting, self._running, self._cache, self._prefix_bytes, self._rss):
                 gauge.labels(checkpoint, version).set(0)
 
     def engine_loaded(self, checkpoint: str, version: str, seconds: float) -> None:

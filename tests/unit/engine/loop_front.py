@@ -32,7 +32,7 @@ BUDGET = 16
 class Front:
     """Sends, turns the loop, and keeps what it said; checks that each id is closed once and says nothing afterwards."""
 
-    def __init__(self, family: str = "decoder", slots: int = 4) -> None:
+    def __init__(self, family: str = "decoder", slots: int = 4, prefix_cache_bytes: int = 0) -> None:
         self.clock = Clock()
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
@@ -48,7 +48,7 @@ class Front:
             )
         elif family == "decoder":
             self.runner = AlphabetRunner(slots)
-            self.scheduler = DecoderBatcher(self.runner, BUDGET, self._meter)
+            self.scheduler = DecoderBatcher(self.runner, BUDGET, self._meter, prefix_cache_bytes)
             task = Generation(generator(64), NumberTokenizer(), AlphabetDetokenizer(), GreedyChoice)
         else:
             self.runner = AlphabetSeq2Seq(slots)

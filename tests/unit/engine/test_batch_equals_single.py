@@ -12,13 +12,14 @@ from tests.unit.engine.runtime import tiny_artifacts
 from tests.unit.engine.runtime.tiny_weights import VOCAB, Weights
 from tests.unit.engine.scheduling.stand_ins import Clock, generation, translation
 from trine.artifact import Artifact, Family
+from trine.engine.runtime.beam import BeamChoice
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.engine.scheduling.continuous import ContinuousBatcher, DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.meter import Meter
 from trine.engine.scheduling.sequence import Sequence
-from trine.sampling import Sampling
+from trine.sampling import BeamSearch, Sampling
 
 SLOTS, MAX_CHUNK, BUDGET = 4, 5, 16
 
@@ -71,6 +72,70 @@ def step(batcher: ContinuousBatcher[Sequence]) -> None:
 def finish(batcher: ContinuousBatcher[Sequence]) -> None:
     while batcher.waiting or batcher.running:
         step(batcher)
+
+
+def searches(family: Family, count: int) -> list[Sequence]:
+    """Beam searches, some of them penalized, and every third a plain sequence. The same at every call."""
+    chance = random.Random(2)
+    made = sequences(family, count, Sampling())
+    for number, sequence in enumerate(made):
+        if number % 3:
+            sequence.width = chance.randint(2, SLOTS)
+            sequence.choice = BeamChoice(
+                BeamSearch(
+                    sequence.width, chance.uniform(-1, 2), chance.choice(["first", "heuristic", "never"])
+                ),
+                chance.choice([Sampling(), Sampling(repetition_penalty=1.3, no_repeat_ngram_size=2)]),
+                read=sequence.context,
+                limit=sequence.limit,
+                eos_ids=sequence.eos_ids,
+                stop_ids=[5],
+                forced=chance.choice([{}, {0: 7}]),
+            )
+    return made
+
+
+def outcome(sequence: Sequence) -> Any:
+    if isinstance(sequence.choice, BeamChoice):
+        assert sequence.finish
+        assert sequence.choice.hypotheses
+        return sequence.choice.hypotheses
+    return sequence.context, sequence.finish
+
+
+def test_company_and_order_of_arrival_change_no_search(family: Family, artifact: Artifact) -> None:
+    batcher = FAMILIES[family][0](artifact)
+    alone, together, trickling = (searches(family, 24) for _ in range(3))
+    for sequence in alone:
+        batcher.add([sequence])
+        finish(batcher)
+    batcher.add(together)
+    finish(batcher)
+    for sequence in reversed(trickling):
+        batcher.add([sequence])
+        step(batcher)
+    finish(batcher)
+    expected = [outcome(sequence) for sequence in alone]
+    assert [outcome(sequence) for sequence in together] == expected
+    assert [outcome(sequence) for sequence in trickling] == expected
+
+
+def test_searches_that_leave_early_change_nothing_for_the_others(family: Family, artifact: Artifact) -> None:
+    batcher = FAMILIES[family][0](artifact)
+    undisturbed, disturbed = searches(family, 24), searches(family, 24)
+    batcher.add(undisturbed)
+    finish(batcher)
+    batcher.add(disturbed)
+    for leaving in disturbed[::4]:
+        step(batcher)
+        step(batcher)
+        batcher.discard(leaving.call)
+    finish(batcher)
+    kept = [number for number in range(24) if number % 4]
+    assert [outcome(disturbed[number]) for number in kept] == [
+        outcome(undisturbed[number]) for number in kept
+    ]
+    assert (batcher.running, batcher.waiting, batcher.cache_used) == (0, 0, 0)
 
 
 CONTROLLED = Sampling(

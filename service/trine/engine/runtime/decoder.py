@@ -6,6 +6,7 @@ Also export.verify and the self-test, through `logits`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from trine.artifact import Artifact
 from trine.engine.runtime.kv import Cache, capacity
 from trine.engine.runtime.packing import MIN_WIDTH, Chunk, plan_step
+from trine.engine.runtime.prefix import Blocks
 from trine.engine.runtime.sampler import choices_of, choose
-from trine.engine.runtime.step import StepGraph, suppress
+from trine.engine.runtime.step import StepGraph
 from trine.errors import ArtifactCorrupt, Bug
 
 
@@ -33,6 +35,7 @@ class DecoderRunner:
         self._cache = Cache(
             manifest.cache, slots, capacity(manifest.limits, max_chunk, encoder_decoder=False)
         )
+        self._blocks = Blocks(self._cache)
         self._graph = StepGraph(artifact, "model.onnx", threads, slots, {"past": self._cache})
         self._offset = manifest.position_offset
         self._suppressed = list(manifest.generation.suppressed_ids) if manifest.generation else []
@@ -42,9 +45,9 @@ class DecoderRunner:
         """Not for this family: prompts enter as chunks."""
         raise Bug("a decoder-only checkpoint has no source to encode")
 
-    def step(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Feed the chunks, and choose a next token for each that has a choice, in their order."""
-        return choose(suppress(self._run(chunks), self._suppressed), choices_of(chunks))
+    def step(self, chunks: Sequence[Chunk]) -> list[Any]:
+        """Feed the chunks, and choose for each that has a choice, in their order: a token, or a search's next beams."""
+        return choose(self._run(chunks), choices_of(chunks), self._suppressed)
 
     def logits(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         """As `step`, but the logits float32 [wanted, vocab] as the graph gives them, one row for each chunk with a choice."""
@@ -54,6 +57,22 @@ class DecoderRunner:
         """Copy the cached tokens of a row to another."""
         self._cache.move(source, target, self._seen[source])
         self._seen[target] = self._seen[source]
+
+    def fork(self, source: int, target: int) -> None:
+        """As `move`: all that is cached was read or written."""
+        self.move(source, target)
+
+    def block_bytes(self, tokens: int) -> int:
+        """Memory of one kept block of so many tokens."""
+        return self._blocks.bytes_of(tokens)
+
+    def save(self, block: int, row: int, begin: int, tokens: int) -> None:
+        """Keep a copy of some cached tokens of a row under a number."""
+        self._blocks.save(block, row, begin, tokens)
+
+    def restore(self, blocks: Sequence[int], row: int) -> None:
+        """Begin a row with kept blocks, one after the other."""
+        self._seen[row] = self._blocks.restore(blocks, row)
 
     def _run(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         plan = plan_step(chunks, self._offset, MIN_WIDTH)

@@ -68,6 +68,14 @@ class Cache:
         for buffer, values in zip(self._buffers, packed, strict=True):
             buffer[row, :, :length] = values[:, start : start + length]
 
+    def part(self, row: int, begin: int, end: int) -> NDArray[np.float32]:
+        """Tokens `begin`..`end` of a row in all layers: a view, float32 [2 * layers, kv_heads, tokens, head_dim]."""
+        return self._buffers[:, row, :, begin:end]
+
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of one row to another, in all layers."""
-        self._buffers[:, target, :, :length] = self._buffers[:, source, :, :length]
+        """Copy the first `length` tokens of one row to another, in all layers.
+
+        Layer by layer: of all at once numpy cannot tell that they do not overlap, and copies twice.
+        """
+        for buffer in self._buffers:
+            buffer[target, :, :length] = buffer[source, :, :length]

@@ -1,4 +1,6 @@
-"""From logits to next tokens: penalties, then greedy, or temperature, top-k, top-p and min-p, seeded. Engine process, step thread.
+"""From logits to next tokens: penalties, then greedy, or temperature, top-k, top-p and min-p, seeded; `beam` has beam search.
+
+Engine process, step thread.
 
 Plain greedy rows take one argmax over the whole batch. Any other row is worked on alone, as vectors over the vocabulary, so that
 its bits cannot depend on its batch-mates; a draw is one float64 of the row's own Philox stream through the inverse of its
@@ -9,11 +11,12 @@ cumulative distribution. Order of the filters and their treatment of ties are th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trine.engine.runtime.beam import BeamChoice
 from trine.engine.runtime.logprobs import Logprobs
 from trine.engine.runtime.penalties import Penalties
 from trine.errors import Bug
@@ -77,15 +80,40 @@ class _Chunk(Protocol):
     def choice(self) -> object | None: ...
 
 
-def choices_of(chunks: Iterable[_Chunk]) -> list[Choice]:
+def choices_of(chunks: Iterable[_Chunk]) -> list[Choice | BeamChoice]:
     """The sampler states of the chunks that want a next token, in their order."""
-    return [chunk.choice for chunk in chunks if isinstance(chunk.choice, Choice)]
+    return [chunk.choice for chunk in chunks if isinstance(chunk.choice, Choice | BeamChoice)]
 
 
-def choose(logits: NDArray[np.float32], choices: Sequence[Choice]) -> list[int]:
-    """One next token for each row of logits float32 [n, vocab]. Ties of greedy rows go to the lowest id."""
+def choose(
+    logits: NDArray[np.float32], choices: Sequence[Choice | BeamChoice], suppressed: Sequence[int] = ()
+) -> list[Any]:
+    """One next token for each row of logits float32 [n, vocab], which are overwritten; one list of next beams for all rows of a search.
+
+    Ties of greedy rows go to the lowest id. `suppressed` ids are never chosen.
+    """
     if len(choices) != len(logits):
         raise Bug("the rows of logits are not those of the sampler states")
+    drawing = [choice for choice in choices if isinstance(choice, Choice)]
+    if len(drawing) == len(choices):
+        return _draw(logits, drawing, suppressed)
+    outcomes: list[Any] = []
+    row = 0
+    while row < len(choices):
+        choice = choices[row]
+        if isinstance(choice, BeamChoice):
+            end = row + choice.beams
+            outcomes.append(choice.advance(logits[row:end], suppressed))
+        else:
+            end = row + 1
+            outcomes += _draw(logits[row:end], [choice], suppressed)
+        row = end
+    return outcomes
+
+
+def _draw(logits: NDArray[np.float32], choices: Sequence[Choice], suppressed: Sequence[int]) -> list[int]:
+    if suppressed:
+        logits[:, list(suppressed)] = -np.inf
     tokens: list[int] = logits.argmax(axis=-1).tolist()
     for row, choice in enumerate(choices):
         if not choice.plain:

@@ -8,6 +8,7 @@ row's bits never depend on its batch-mates.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from trine.engine.runtime.kv import Cache, capacity
 from trine.engine.runtime.packing import Chunk, plan_sequences, plan_step
 from trine.engine.runtime.sampler import choices_of, choose
 from trine.engine.runtime.session import Graph
-from trine.engine.runtime.step import StepGraph, suppress
+from trine.engine.runtime.step import StepGraph
 from trine.errors import ArtifactCorrupt, Bug
 
 
@@ -48,31 +49,42 @@ class Seq2SeqRunner:
         self._source = np.ones(slots, np.int32)  # never 0: an idle row's length must be valid too
 
     def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
-        """Encode the sources of (row, ids) pairs in one packed run and put their keys and values into their rows."""
-        if any(not 0 < len(source) <= self._cross.tokens for _, source in prompts):
+        """Encode the sources of (row, ids) pairs in one packed run and put their keys and values into their rows.
+
+        Equal sources are encoded once: those of a search's beams, and of a text in several target languages.
+        """
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, source in prompts:
+            rows.setdefault(tuple(source), []).append(row)
+        if any(not 0 < len(source) <= self._cross.tokens for source in rows):
             raise Bug("a source does not fit into the cache")
-        outputs = self._encoder.run(plan_sequences([source for _, source in prompts], self._offset))
+        outputs = self._encoder.run(plan_sequences(list(rows), self._offset))
         packed = [outputs[index] for index in self._projected]
         start = 0
-        for row, source in prompts:
-            self._cross.write(row, packed, start, len(source))
-            self._source[row] = len(source)
-            self._seen[row] = 0
+        for source, targets in rows.items():
+            for row in targets:
+                self._cross.write(row, packed, start, len(source))
+                self._source[row] = len(source)
+                self._seen[row] = 0
             start += len(source)
 
-    def step(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Feed one token a row, and choose a next token for each chunk that has a choice, in their order."""
-        return choose(suppress(self._run(chunks), self._suppressed), choices_of(chunks))
+    def step(self, chunks: Sequence[Chunk]) -> list[Any]:
+        """Feed one token a row, and choose for each chunk that has a choice, in their order: a token, or a search's next beams."""
+        return choose(self._run(chunks), choices_of(chunks), self._suppressed)
 
     def logits(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         """As `step`, but the logits float32 [wanted, vocab] as the graph gives them, one row for each chunk with a choice."""
         return self._run(chunks).copy()
 
+    def fork(self, source: int, target: int) -> None:
+        """Copy what was written in a row to another that has the same source."""
+        self._cache.move(source, target, self._seen[source])
+        self._seen[target] = self._seen[source]
+
     def move(self, source: int, target: int) -> None:
         """Copy the cached tokens of a row to another, of both caches."""
-        self._cache.move(source, target, self._seen[source])
+        self.fork(source, target)
         self._cross.move(source, target, int(self._source[source]))
-        self._seen[target] = self._seen[source]
         self._source[target] = self._source[source]
 
     def _run(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:

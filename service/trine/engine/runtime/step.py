@@ -7,29 +7,45 @@ index arrays. The logits go straight into a buffer of ours, which the next step 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trine.artifact import Artifact
-from trine.engine.runtime.kv import Cache
+from trine.engine.runtime.device import CPU, Device
 from trine.engine.runtime.session import Feeds, Graph
 
 KNOWN = (
     *("input_ids", "position_ids", "kv_pos", "pad", "unpad", "lens", "seqlens", "total", "out_rows"),
     *("src_seqlens", "src_total"),
+    *("cumulative", "past_lengths", "block_table", "bounds"),
 )
+
+
+class Cache(Protocol):
+    """kv.Cache or paged_cache.PagedCache."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    def bind(self, binding: ort.IOBinding, rows: int, prefix: str, *, present: bool) -> None: ...
 
 
 class StepGraph:
     """A decoder graph, its caches by input prefix ("past" is written, others are only read), and its logits."""
 
     def __init__(
-        self, artifact: Artifact, file: str, threads: int, slots: int, caches: Mapping[str, Cache]
+        self,
+        artifact: Artifact,
+        file: str,
+        threads: int,
+        slots: int,
+        caches: Mapping[str, Cache],
+        device: Device = CPU,
     ) -> None:
         """Raises ArtifactCorrupt."""
-        self._graph = Graph(artifact, file, threads)
+        self._graph = Graph(artifact, file, threads, device)
         self._caches = caches
         bound = [f"{prefix}.{name}" for prefix, cache in caches.items() for name in cache.names]
         self._graph.require(
@@ -56,10 +72,3 @@ class StepGraph:
         for prefix, cache in self._caches.items():
             cache.bind(binding, rows, prefix, present=prefix == "past")
         return binding
-
-
-def suppress(logits: NDArray[np.float32], ids: Sequence[int]) -> NDArray[np.float32]:
-    """Put the logits of `ids` to -inf, in place."""
-    if ids:
-        logits[:, ids] = -np.inf
-    return logits

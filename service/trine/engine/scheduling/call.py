@@ -47,6 +47,8 @@ class Item:
     """What the graph reads: the input, the prompt or the source."""
     chunk: int = 0
     """Tokens that it runs in the step that was just chosen."""
+    lanes: int = 1
+    """In how many rows it runs so many: a beam search in one for each beam."""
     started: float | None = None
     """When it ran for the first time."""
     output: Any = None

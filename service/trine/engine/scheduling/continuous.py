@@ -13,9 +13,10 @@ from typing import Generic, TypeVar
 from trine.engine.scheduling.call import Call
 from trine.engine.scheduling.meter import Meter
 from trine.engine.scheduling.policy import Room, chunk_size, plan_mixed_step
+from trine.engine.scheduling.prefix import PrefixCache
 from trine.engine.scheduling.queue import FairQueue
 from trine.engine.scheduling.rows import Rows
-from trine.engine.scheduling.runner import Chunk, Runner
+from trine.engine.scheduling.runner import Chunk, Outcome, PrefixRunner, Runner
 from trine.engine.scheduling.sequence import Sequence
 
 S = TypeVar("S", bound=Sequence)
@@ -41,7 +42,7 @@ class ContinuousBatcher(ABC, Generic[S]):
 
     @property
     def cache_used(self) -> float:
-        return len(self._rows) / self._rows.slots
+        return self._rows.used / self._rows.slots
 
     def add(self, sequences: Many[S]) -> None:
         self._queue.add(sequences)
@@ -51,23 +52,33 @@ class ContinuousBatcher(ABC, Generic[S]):
         self._queue.discard(call)
         gone = [sequence for sequence in self._rows if sequence.call is call]
         self._rows.release(gone)
-        return sum(one.past + len(one.tokens) * one.encoded for one in gone)
+        return sum(_computed(sequence) for sequence in gone)
 
     @abstractmethod
     def choose(self) -> list[S]:
-        """Admit what may run, set each running sequence's `chunk`, return those with one, in the order of their rows."""
+        """Admit what may run, set each running sequence's `chunk`, return those with one."""
 
-    def run(self, batch: Many[S]) -> list[int]:
-        """One step; the next tokens of the sequences whose context it completes."""
-        return self._runner.step([_chunk(sequence) for sequence in batch])
+    def run(self, batch: Many[S]) -> list[Outcome]:
+        """One step; the outcomes of the sequences whose context it completes."""
+        chunks: list[Chunk] = []
+        for sequence in batch:
+            if sequence.beams:
+                chunks += _beam_chunks(sequence)
+            else:
+                chunks.append(_chunk(sequence))
+        return self._runner.step(chunks)
 
-    def settle(self, batch: Many[S], tokens: Many[int]) -> list[S]:
-        """Write the tokens, take back the rows of what is finished. Returns the sequences that got a token."""
+    def settle(self, batch: Many[S], outcomes: Many[Outcome]) -> list[S]:
+        """Write the next tokens, take back the rows of what is finished. Returns the sequences that got a token."""
         news = [sequence for sequence in batch if sequence.completes]
         for sequence in batch:
             sequence.past += sequence.chunk
-        for sequence, token in zip(news, tokens, strict=True):
-            sequence.take(token)
+        for sequence, outcome in zip(news, outcomes, strict=True):
+            if isinstance(outcome, int):
+                sequence.take(outcome)
+            else:
+                for source, target in sequence.branch(outcome):
+                    self._runner.fork(source, target)
             self._meter.wrote(sequence)
         self._rows.release([sequence for sequence in news if sequence.finish])
         return news
@@ -76,18 +87,26 @@ class ContinuousBatcher(ABC, Generic[S]):
 class DecoderBatcher(ContinuousBatcher[S]):
     """Decoder-only: each step mixes one token of every running text with chunks of new prompts."""
 
-    def __init__(self, runner: Runner, budget: int, meter: Meter) -> None:
+    def __init__(self, runner: PrefixRunner, budget: int, meter: Meter, prefix_cache_bytes: int = 0) -> None:
         super().__init__(runner, budget, meter)
         self._chunk_size = chunk_size(runner.max_chunk, runner.slots, budget)
+        self._prefixes = PrefixCache(runner, self._chunk_size, prefix_cache_bytes, meter)
 
     def choose(self) -> list[S]:
-        while self._queue and not self._rows.full:
+        while (sequence := self._queue.first()) is not None and self._rows.fit(sequence):
             self._rows.place(self._queue.pop())
-        admitted = sorted(self._rows, key=lambda sequence: sequence.admission)
-        plan = plan_mixed_step([one.remaining for one in admitted], self._budget, self._chunk_size)
-        for sequence, tokens in zip(admitted, plan, strict=True):
+            self._prefixes.restore(sequence)
+        budget = self._budget - sum(one.lanes - 1 for one in self._rows if one.beams)
+        plan = plan_mixed_step([one.remaining for one in self._rows], budget, self._chunk_size)
+        for sequence, tokens in zip(self._rows, plan, strict=True):
             sequence.chunk = tokens
         return [sequence for sequence in self._rows if sequence.chunk]
+
+    def settle(self, batch: Many[S], outcomes: Many[Outcome]) -> list[S]:
+        for sequence in batch:
+            if sequence.chunk == self._chunk_size:
+                self._prefixes.save(sequence)
+        return super().settle(batch, outcomes)
 
 
 class EncoderDecoderBatcher(ContinuousBatcher[S]):
@@ -113,26 +132,39 @@ class EncoderDecoderBatcher(ContinuousBatcher[S]):
     def _admit(self) -> bool:
         """Give rows to as many sources as fit the token budget; whether there was any."""
         room = Room(self._budget)
-        while (sequence := self._queue.first()) is not None and not self._rows.full:
+        while (sequence := self._queue.first()) is not None and self._rows.fit(sequence):
             if not room.take(len(sequence.tokens)):
                 break
             self._rows.place(self._queue.pop())
         return room.count > 0
 
-    def run(self, batch: Many[S]) -> list[int]:
+    def run(self, batch: Many[S]) -> list[Outcome]:
         if self._encoding:
-            self._runner.insert([(sequence.row, sequence.tokens) for sequence in batch])
+            self._runner.insert([(row, sequence.tokens) for sequence in batch for row in sequence.rows])
             return []
         return super().run(batch)
 
-    def settle(self, batch: Many[S], tokens: Many[int]) -> list[S]:
+    def settle(self, batch: Many[S], outcomes: Many[Outcome]) -> list[S]:
         if self._encoding:
             for sequence in batch:
                 sequence.encoded = True
             return []
-        return super().settle(batch, tokens)
+        return super().settle(batch, outcomes)
 
 
 def _chunk(sequence: Sequence) -> Chunk:
     tokens = sequence.context[sequence.past : sequence.past + sequence.chunk]
     return Chunk(sequence.row, tokens, sequence.past, sequence.choice if sequence.completes else None)
+
+
+def _beam_chunks(sequence: Sequence) -> list[Chunk]:
+    """The newest token of each beam. There may be fewer of them than rows."""
+    rows = zip(sequence.rows, sequence.beams, strict=False)
+    return [Chunk(row, [token], sequence.past, sequence.choice) for row, token in rows]
+
+
+def _computed(sequence: Sequence) -> int:
+    """Tokens that were run for a sequence up to now."""
+    prompt = min(sequence.past, sequence.begin) - sequence.cached
+    written = max(sequence.past - sequence.begin, 0)
+    return prompt + written * sequence.lanes + len(sequence.tokens) * sequence.encoded

@@ -22,7 +22,8 @@ class Meter:
         self._clock = clock
         self._measured: dict[str, list[Any]] = {}
         self._counted: dict[str, int] = {}
-        self._gauges: tuple[int, int, float, int] | None = None
+        self._gauges: tuple[int, int, float, int, int] | None = None
+        self._prefix_bytes = 0
         self._rss = 0
         self._rss_read = float("-inf")
 
@@ -37,7 +38,7 @@ class Meter:
         """One run of a graph, begun at `began`, has just ended."""
         self._measure("compute", self._clock() - began)
         self._measure("batch_size", len(batch))
-        self._measure("batch_tokens", sum(item.chunk for item in batch))
+        self._measure("batch_tokens", sum(item.chunk * item.lanes for item in batch))
         for item in batch:
             if item.started is None:
                 item.started = began
@@ -54,6 +55,15 @@ class Meter:
         sequence.token_at = now
         self._count("output_tokens", 1)
 
+    def looked_up(self, tokens: int, hits: int) -> None:
+        """A prompt of `tokens` was looked up in the prefix cache, which had `hits` of them."""
+        self._count("prefix_lookup_tokens", tokens)
+        self._count("prefix_hit_tokens", hits)
+
+    def kept(self, prefix_bytes: int) -> None:
+        """What the prefix cache takes now."""
+        self._prefix_bytes = prefix_bytes
+
     def wasted(self, tokens: int) -> None:
         """Tokens that were computed for a call that ended early."""
         self._count("wasted_tokens", tokens)
@@ -63,12 +73,12 @@ class Meter:
         now = self._clock()
         if now - self._rss_read >= _RSS_EVERY:
             self._rss, self._rss_read = _resident_bytes(), now
-        gauges = (waiting, running, cache_used, self._rss)
+        gauges = (waiting, running, cache_used, self._rss, self._prefix_bytes)
         if not self._measured and not self._counted and gauges == self._gauges:
             return None
         values: dict[str, Any] = {**self._measured, **self._counted}
         self._gauges, self._measured, self._counted = gauges, {}, {}
-        return frames.Observed(waiting, running, cache_used, self._rss, **values)
+        return frames.Observed(*gauges, **values)
 
     def _measure(self, name: str, value: float) -> None:
         self._measured.setdefault(name, []).append(value)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+Outcome = int | list[tuple[int, int]]
+"""The next token; or of a beam search its next beams, as `Sequence.branch` takes them."""
+
 
 @dataclass(slots=True)
 class Chunk:
@@ -43,10 +46,29 @@ class Runner(Protocol):
         """Most tokens of one row in one step; 1 for the encoder-decoder family."""
 
     def insert(self, prompts: Sequence[tuple[int, Sequence[int]]], /) -> None:
-        """Encode the sources of (row, source ids) into their rows. Encoder-decoder family only."""
+        """Encode the sources of (row, source ids) into their rows, equal ones once. Encoder-decoder family only."""
 
-    def step(self, chunks: Sequence[Any], /) -> list[int]:
-        """Run the chunks, given in the order of their rows; the next tokens of those with a choice, in their order."""
+    def step(self, chunks: Sequence[Any], /) -> list[Outcome]:
+        """Run the chunks; the outcomes of those with a choice, in their order.
+
+        The beams of a search are side by side and in their order, have the same choice, and one outcome.
+        """
 
     def move(self, source: int, target: int, /) -> None:
         """Copy one row of all caches over another."""
+
+    def fork(self, source: int, target: int, /) -> None:
+        """Copy what was written in one row over another that has the same source."""
+
+
+class PrefixRunner(Runner, Protocol):
+    """One that can keep the keys and values of whole chunks beyond their sequence: the decoder family's."""
+
+    def block_bytes(self, tokens: int, /) -> int:
+        """Memory of one block of `tokens` tokens."""
+
+    def save(self, block: int, row: int, begin: int, tokens: int, /) -> None:
+        """Keep a copy of `tokens` cached tokens of a row, from `begin` on, as the block of this number."""
+
+    def restore(self, blocks: Sequence[int], row: int, /) -> None:
+        """Copy blocks to the beginning of a row, one after the other."""

@@ -120,6 +120,49 @@ def test_a_moved_row_goes_on_as_before(runner: Seq2SeqRunner, weights: Weights) 
     feeder.check(weights)
 
 
+def test_equal_sources_are_encoded_once(
+    runner: Seq2SeqRunner, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    run = runner._encoder.run
+
+    def spy(feeds: Any) -> Any:
+        encoded.append(feeds["input_ids"].size)
+        return run(feeds)
+
+    monkeypatch.setattr(runner._encoder, "run", spy)
+    runner.insert([(0, SOURCES[0]), (1, SOURCES[1]), (2, list(SOURCES[0])), (3, SOURCES[0])])
+    assert encoded == [len(SOURCES[0]) + len(SOURCES[1])]
+    logits = runner.logits([Chunk(row, [1], 0, GREEDY) for row in range(4)])
+    for row, source in enumerate([SOURCES[0], SOURCES[1], SOURCES[0], SOURCES[0]]):
+        expected = tiny_weights.seq2seq_logits(weights, source, [1])[0]
+        np.testing.assert_allclose(logits[row], expected, rtol=0, atol=2e-5)
+    np.testing.assert_array_equal(logits[0], logits[2])
+
+
+def test_a_forked_row_goes_on_with_another_token(runner: Seq2SeqRunner, weights: Weights) -> None:
+    texts = [[1], [1], [1]]
+    runner.insert([(row, SOURCES[0]) for row in range(3)])
+    feed(runner, texts, [5, 6, 7])
+    runner.fork(1, 0)
+    runner.fork(1, 2)
+    texts = [[1, 6], [1, 6], [1, 6]]
+    logits = feed(runner, texts, [8, 9, 8])
+    for row, text in enumerate(texts):
+        expected = tiny_weights.seq2seq_logits(weights, SOURCES[0], text)[-1]
+        np.testing.assert_allclose(logits[row], expected, rtol=0, atol=2e-5)
+    np.testing.assert_array_equal(logits[0], logits[2])
+
+
+def feed(runner: Seq2SeqRunner, texts: list[list[int]], tokens: list[int]) -> Array:
+    """The texts are in rows 0, 1, ..; all but their newest token is in the cache, or all of them are new."""
+    if len(texts[0]) == 1:
+        runner.logits([Chunk(row, text, 0, GREEDY) for row, text in enumerate(texts)])
+    for text, token in zip(texts, tokens, strict=True):
+        text.append(token)
+    return runner.logits([Chunk(row, text[-1:], len(text) - 1, GREEDY) for row, text in enumerate(texts)])
+
+
 def test_the_output_ends_exactly_at_the_context(runner: Seq2SeqRunner, weights: Weights) -> None:
     feeder = Feeder(runner, straight(0))
     feeder.insert(0, 2)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trine.engine.scheduling.call import Call
-from trine.engine.scheduling.runner import Chunk
+from trine.engine.scheduling.runner import Chunk, Outcome
 from trine.engine.scheduling.sequence import Sequence as Generation
 
 VOCAB = 26
@@ -29,22 +29,28 @@ class AlphabetRunner:
         self.max_chunk = max_chunk
         self.cache: list[list[int]] = [[] for _ in range(slots)]
         self.steps: list[list[tuple[int, int]]] = []
-        """(row, tokens) of each chunk of each step."""
+        """(row, tokens) of each chunk of each step, by row."""
         self.moves: list[tuple[int, int]] = []
+        self.forks: list[tuple[int, int]] = []
         self.blocks: dict[int, list[int]] = {}
 
     def insert(self, prompts: Sequence[tuple[int, Sequence[int]]]) -> None:
         raise AssertionError("a decoder-only runner has no sources")
 
-    def step(self, chunks: Sequence[Chunk]) -> list[int]:
+    def step(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         assert chunks, "an empty step"
-        rows = [chunk.row for chunk in chunks]
-        assert rows == sorted(set(rows))
+        rows = {chunk.row for chunk in chunks}
+        assert len(rows) == len(chunks)
         assert all(0 <= row < self.slots for row in rows)
-        self.steps.append([(chunk.row, len(chunk.tokens)) for chunk in chunks])
+        self.steps.append(sorted((chunk.row, len(chunk.tokens)) for chunk in chunks))
         if any(POISON in chunk.tokens for chunk in chunks):
             raise RuntimeError("poison: /secret/path")
-        return [self._next(chunk) for chunk in chunks if self._write(chunk)]
+        outcomes: list[Outcome] = []
+        for chunk in chunks:
+            if self._write(chunk):
+                token = self._next(chunk)
+                outcomes += chunk.choice.offer(token) if isinstance(chunk.choice, AlphabetSearch) else [token]
+        return outcomes
 
     def _write(self, chunk: Chunk) -> bool:
         assert 1 <= len(chunk.tokens) <= self.max_chunk
@@ -70,6 +76,11 @@ class AlphabetRunner:
     def move(self, source: int, target: int) -> None:
         assert 0 <= target < source < self.slots
         self.moves.append((source, target))
+        self.cache[target] = list(self.cache[source])
+
+    def fork(self, source: int, target: int) -> None:
+        assert source != target
+        self.forks.append((source, target))
         self.cache[target] = list(self.cache[source])
 
 
@@ -98,6 +109,10 @@ class AlphabetSeq2Seq(AlphabetRunner):
     def move(self, source: int, target: int) -> None:
         super().move(source, target)
         self.cross[target] = self.cross[source]
+
+    def fork(self, source: int, target: int) -> None:
+        super().fork(source, target)
+        assert self.cross[target] == self.cross[source] is not None, "another source's row"
 
 
 class AlphabetEncoder:
@@ -132,10 +147,41 @@ class AlphabetScores:
         return [(token, self.of(token)) for token in range(count)]
 
 
+class AlphabetSearch:
+    """The sampler's state of a search whose best texts are those with the greatest sum.
+
+    A beam goes on with the next token as everywhere, or with the one after it. It ends with the `limit`-th token.
+    """
+
+    def __init__(self, width: int, limit: int) -> None:
+        self.width = width
+        self.limit = limit
+        self.texts: list[list[int]] = [[]]
+        """What each beam has written, best first."""
+        self._offered: list[int] = []
+
+    def offer(self, token: int) -> list[Outcome]:
+        """The next token of the next beam; with the last one the outcome for all."""
+        self._offered.append(token)
+        if len(self._offered) < len(self.texts):
+            return []
+        found = [
+            (parent, [*self.texts[parent], (best + more) % VOCAB])
+            for parent, best in enumerate(self._offered)
+            for more in (0, 1)
+        ]
+        found.sort(key=lambda one: sum(one[1]), reverse=True)
+        found, self._offered = found[: self.width], []
+        self.texts = [text for _, text in found]
+        if len(self.texts[0]) == self.limit:
+            return [[]]
+        return [[(parent, text[-1]) for parent, text in found]]
+
+
 class NumberTokenizer:
     """ "1 2 3" is [1, 2, 3]; the word "crash" is a bug of the tokenizer's."""
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
         return [[int(word) for word in text.split()] for text in texts]
 
 
@@ -190,6 +236,15 @@ def alone(prompt: Sequence[int], limit: int) -> tuple[list[int], str]:
     return written, "length"
 
 
+def searched(prompt: Sequence[int], width: int, limit: int) -> list[list[int]]:
+    """What a decoder-only search must find."""
+    search = AlphabetSearch(width, limit)
+    while True:
+        outcomes = [search.offer(sum([*prompt, *text]) % VOCAB) for text in list(search.texts)]
+        if outcomes[-1] == [[]]:
+            return search.texts
+
+
 def call(number: int = 1, *, caller: str = "one", priority: int = 2, inputs: int = 1) -> Call:
     return Call(number, caller, priority, float("inf"), 1000.0, inputs)
 
@@ -207,6 +262,15 @@ def generation(prompt: Sequence[int], limit: int, of: Call | None = None, **chan
         "eos_ids": frozenset({EOS}),
     }
     return Generation(**{**values, **changes})
+
+
+def search(
+    prompt: Sequence[int], width: int, limit: int, of: Call | None = None, **changes: Any
+) -> Generation:
+    """A decoder-only beam search."""
+    return generation(
+        prompt, limit, of, **{"width": width, "choice": AlphabetSearch(width, limit), **changes}
+    )
 
 
 def translation(source: Sequence[int], limit: int, of: Call | None = None, **changes: Any) -> Generation:

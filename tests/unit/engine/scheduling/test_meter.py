@@ -78,3 +78,15 @@ def test_each_measurement_is_told_once() -> None:
     observed = take(meter)
     assert (observed.tokenize, observed.wasted_tokens) == ([0.125], 7)
     assert meter.take(0, 0, 0.0) is None
+
+
+def test_the_prefix_cache_is_counted_and_its_memory_lasts() -> None:
+    meter, _ = metered()
+    meter.looked_up(10, 0)
+    meter.kept(300)
+    observed = take(meter)
+    assert (observed.prefix_lookup_tokens, observed.prefix_hit_tokens, observed.prefix_bytes) == (10, 0, 300)
+    assert meter.take(0, 0, 0.0) is None
+    meter.looked_up(7, 4)
+    observed = take(meter)
+    assert (observed.prefix_lookup_tokens, observed.prefix_hit_tokens, observed.prefix_bytes) == (7, 4, 300)

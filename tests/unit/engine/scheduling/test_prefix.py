@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,29 +23,40 @@ HEAD = [3, 1, 4, 1, 5, 9, 2, 6]
 """Two blocks."""
 
 
-def run_through(index: PrefixIndex, prompt: list[int]) -> list[tuple[int, list[int]]]:
-    """What a batcher does with one prompt that runs alone: (number, whole beginning) of each block that is newly kept."""
-    begin, kept = len(index.find(prompt)) * index.size, []
+def chunks(index: PrefixIndex, prompt: list[int], stored: dict[int, list[int]]) -> Iterator[None]:
+    """What a batcher does with a prompt, one chunk after the other. `stored` has the whole beginning that each number stands for."""
+    found = index.find(prompt)
+    for place, number in enumerate(found):
+        assert stored[number] == prompt[: (place + 1) * index.size]
+    begin = len(found) * index.size
+    while begin < len(prompt):
+        yield
+        chunk = next_chunk(len(prompt) - begin, index.size)
+        if chunk == index.size and (block := index.keep(prompt, begin)) is not None:
+            stored[block] = prompt[: begin + chunk]
+        begin += chunk
+
+
+def run_through(index: PrefixIndex, prompt: list[int]) -> None:
+    """A prompt that runs alone."""
+    begin = len(index.find(prompt)) * index.size
     while begin < len(prompt):
         chunk = next_chunk(len(prompt) - begin, index.size)
-        if chunk == index.size and (number := index.keep(prompt, begin)) is not None:
-            kept.append((number, prompt[: begin + chunk]))
+        if chunk == index.size:
+            index.keep(prompt, begin)
         begin += chunk
-    return kept
 
 
 @given(PROMPTS, st.integers(0, 7), st.integers(3, 5))
 def test_never_a_wrong_block_and_never_too_many(prompts: list[list[int]], most: int, size: int) -> None:
+    """Three prompts run side by side, so that one's blocks are given up while it runs."""
     index = PrefixIndex(size, 10, most * 10 + 9)
     stored: dict[int, list[int]] = {}
-    for prompt in prompts:
-        for place, number in enumerate(index.find(prompt)):
-            assert stored[number] == prompt[: (place + 1) * size]
-        for number, beginning in run_through(index, prompt):
-            assert 0 <= number < most
-            stored[number] = beginning
-        assert len(index) == len(stored)
-        assert index.bytes_used == 10 * len(stored) <= most * 10
+    for begin in range(0, len(prompts), 3):
+        for _ in zip_longest(*(chunks(index, prompt, stored) for prompt in prompts[begin : begin + 3])):
+            assert len(index) == len(stored)
+            assert stored.keys() <= set(range(most))
+            assert index.bytes_used == 10 * len(stored) <= most * 10
     for number, beginning in stored.items():
         found = index.find([*beginning, 0, 0])
         assert found[-1] == number, "a block that no prompt can reach would be lost memory"
@@ -83,9 +97,8 @@ def test_a_prompt_never_pushes_out_its_own_beginning() -> None:
 
 
 def test_a_block_whose_predecessor_was_given_up_is_not_kept() -> None:
-    index = PrefixIndex(3, 1, 1)
-    assert index.keep([1, 1, 1, 2, 2, 2], 0) == 0
-    assert index.keep([3, 3, 3], 0) == 0
+    index = PrefixIndex(3, 1, 2)
+    assert [index.keep(prompt, 0) for prompt in ([1, 1, 1], [3, 3, 3], [4, 4, 4])] == [0, 1, 0]
     assert index.keep([1, 1, 1, 2, 2, 2], 3) is None
 
 

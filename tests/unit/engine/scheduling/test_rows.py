@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +17,13 @@ def test_the_last_row_moves_into_the_hole() -> None:
     rows = Rows[Sequence](4, lambda source, target: moves.append((source, target)))
     running = [generation([1], 1) for _ in range(4)]
     for sequence in running:
+        assert rows.fit(sequence)
         rows.place(sequence)
-    assert rows.full
+    assert not rows.fit(generation([1], 1))
     rows.release([running[1]])
     assert moves == [(3, 1)]
     assert [sequence.row for sequence in running] == [0, NO_ROW, 2, 1]
-    assert [running.index(sequence) for sequence in rows] == [0, 3, 2]
+    assert [running.index(sequence) for sequence in rows] == [0, 2, 3], "in the order of admission"
 
 
 def test_no_row_is_copied_in_vain() -> None:
@@ -36,15 +39,32 @@ def test_no_row_is_copied_in_vain() -> None:
     assert moves == []
 
 
-@given(st.lists(st.lists(st.integers(0, 15), max_size=6, unique=True), max_size=20))
-def test_each_sequence_keeps_its_own_cache(rounds: list[list[int]]) -> None:
+def test_a_sequence_with_several_rows_takes_them_together() -> None:
+    moves: list[tuple[int, int]] = []
+    rows = Rows[Sequence](5, lambda source, target: moves.append((source, target)))
+    first, wide = generation([1], 1), generation([1], 1, width=3)
+    rows.place(first)
+    rows.place(wide)
+    assert (wide.rows, rows.used, len(rows)) == ([1, 2, 3], 4, 2)
+    assert rows.fit(generation([1], 1))
+    assert not rows.fit(generation([1], 1, width=2))
+    wide.rows = [2, 1, 3]  # beams are shuffled
+    rows.release([first])
+    assert (moves, wide.rows) == ([(3, 0)], [2, 1, 0])
+    rows.release([wide])
+    assert (rows.used, list(rows), wide.rows) == (0, [], [])
+
+
+@given(st.lists(st.lists(st.integers(0, 15), max_size=6, unique=True), max_size=20), st.randoms())
+def test_each_sequence_keeps_its_own_cache(rounds: list[list[int]], random: Random) -> None:
     cache: list[object] = [None] * 8
     rows = Rows[Sequence](8, lambda source, target: cache.__setitem__(target, cache[source]))
     for leaving in rounds:
-        while not rows.full:
-            sequence = generation([1], 1)
+        while rows.fit(sequence := generation([1], 1, width=random.randint(1, 4))):
             rows.place(sequence)
-            cache[sequence.row] = sequence
+            for beam, row in enumerate(sequence.rows):
+                cache[row] = (sequence, beam)
         rows.release([sequence for sequence in rows if sequence.row in leaving])
-        assert [sequence.row for sequence in rows] == list(range(len(rows)))
-        assert all(cache[sequence.row] is sequence for sequence in rows)
+        assert sorted(row for sequence in rows for row in sequence.rows) == list(range(rows.used))
+        for sequence in rows:
+            assert [cache[row] for row in sequence.rows] == [(sequence, n) for n in range(sequence.width)]

@@ -1,0 +1,192 @@
+"""Beam search: which continuations of one sequence's beams go on, and which are finished texts. Engine process, step thread.
+
+Transformers' `_beam_search` for one input, in float32 as there: scores are sums of log-softmax, changed by the sequence's processors,
+over all tokens; the suppressed ones count in the normalization. Where transformers puts -1e9 for "none", there is none here: the two differ
+only for texts that score below that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.engine.runtime.penalties import Penalties
+from trine.sampling import BeamSearch, Sampling
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+_BLOCK = 32
+
+
+@dataclass(slots=True, frozen=True)
+class Hypothesis:
+    """A finished text."""
+
+    tokens: list[int]
+    """Written, with the one that ended it."""
+    score: float
+    """As sampling.BeamSearch defines it, rounded to float32."""
+    finish: str
+    """"stop", "length" or "stop_sequence", as of scheduling's Sequence."""
+
+    @property
+    def matched(self) -> int | None:
+        """The stop token that ended it."""
+        return self.tokens[-1] if self.finish == "stop_sequence" else None
+
+
+@dataclass(slots=True, frozen=True)
+class _Beam:
+    written: list[int]
+    score: float
+    """Sum of the log-probabilities, a float32's value."""
+
+
+class BeamChoice:
+    """One sequence's sampler state when it is searched: the beams that go on, best first, and the texts that are finished.
+
+    At first there is one beam, which has nothing written yet.
+    """
+
+    def __init__(
+        self,
+        search: BeamSearch,
+        sampling: Sampling,
+        *,
+        read: Sequence[int],
+        limit: int,
+        eos_ids: Collection[int] = (),
+        stop_ids: Collection[int] = (),
+        forced: Mapping[int, int] | None = None,
+        min_new_tokens: int = 0,
+    ) -> None:
+        """`read` is what the decoder begins with; the others are as of scheduling's Sequence."""
+        self.hypotheses: list[Hypothesis] = []
+        """The best finished texts, best first, at most one for each beam."""
+        self._search = search
+        self._sampling = sampling
+        self._read = list(read)
+        self._limit = limit
+        self._eos_ids = frozenset(eos_ids)
+        self._end_ids = self._eos_ids | frozenset(stop_ids)
+        self._forced = forced or {}
+        self._min_new_tokens = min_new_tokens
+        self._processes = self._penalties([]).active
+        self._beams = [_Beam([], 0.0)]
+
+    @property
+    def n_best(self) -> list[Hypothesis]:
+        """As many of them as were asked for."""
+        return self.hypotheses[: self._search.n_best]
+
+    @property
+    def beams(self) -> int:
+        """How many rows of logits it wants."""
+        return len(self._beams)
+
+    def advance(self, logits: Floats, suppressed: Sequence[int]) -> list[tuple[int, int]]:
+        """The beams after one more token, best first, each as the index of the beam that it continues and its token.
+
+        `logits` float32 [beams, vocab] are overwritten; `suppressed` ids are never written. Empty when the search is over, which
+        without a hypothesis means that the logits were no numbers, or that nothing was left to choose.
+        """
+        width = self._search.beams
+        place = len(self._beams[0].written)
+        forced = self._forced.get(place)
+        going: list[tuple[int, _Beam]] = []
+        for rank, (parent, token, score) in enumerate(self._candidates(logits, suppressed, forced)):
+            if rank >= width and len(going) == width:
+                break
+            written = [*self._beams[parent].written, token]
+            finish = self._finish(token, place + 1, forced)
+            if not finish and len(going) < width:
+                going.append((parent, _Beam(written, score)))
+            elif finish and rank < width:
+                self._keep(Hypothesis(written, self._normalized(score, place + 1), finish))
+        if not going or self._over(going[0][1].score, place + 1):
+            return []
+        self._beams = [beam for _, beam in going]
+        return [(parent, beam.written[-1]) for parent, beam in going]
+
+    def _candidates(
+        self, logits: Floats, suppressed: Sequence[int], forced: int | None
+    ) -> list[tuple[int, int, float]]:
+        """(beam, token, score), best first: enough for a full width of beams that go on."""
+        if forced is not None:
+            return [(index, forced, beam.score) for index, beam in enumerate(self._beams)]
+        count = self._search.beams + len(self._end_ids)
+        found = []
+        for index, beam in enumerate(self._beams):
+            tokens, scores = self._best(beam, logits[index], suppressed, count)
+            sums = (scores + np.float32(beam.score)).tolist()
+            found += [(index, token, score) for token, score in zip(tokens.tolist(), sums, strict=True)]
+        return sorted(filter(_possible, found), key=lambda candidate: -candidate[2])
+
+    def _best(self, beam: _Beam, logits: Floats, suppressed: Sequence[int], count: int) -> tuple[Ids, Floats]:
+        """The `count` best next tokens of a beam and their log-probabilities."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # of logits that are no numbers
+            best = logits.max()
+            total = np.log(np.exp(logits - best).sum())
+            if not self._processes:
+                logits[list(suppressed)] = -np.inf
+                tokens = top(logits, count)
+                return tokens, (logits[tokens] - best) - total
+            scores = self._penalties(beam.written).apply((logits - best) - total)
+        scores[list(suppressed)] = -np.inf
+        tokens = top(scores, count)
+        return tokens, scores[tokens]
+
+    def _penalties(self, written: Sequence[int]) -> Penalties:
+        """Made anew from the whole text: a beam that several continue has no state to share."""
+        context = [*self._read, *written]
+        return Penalties(self._sampling, context, len(self._read), self._end_ids, self._min_new_tokens)
+
+    def _finish(self, token: int, length: int, forced: int | None) -> str:
+        if forced is None and token in self._end_ids:
+            return "stop" if token in self._eos_ids else "stop_sequence"
+        return "length" if length >= self._limit else ""
+
+    def _keep(self, hypothesis: Hypothesis) -> None:
+        """Of equals the earlier one stands first."""
+        self.hypotheses.append(hypothesis)
+        self.hypotheses.sort(key=lambda one: -one.score)
+        del self.hypotheses[self._search.beams :]
+
+    def _over(self, best: float, length: int) -> bool:
+        """Whether no text that goes on is worth waiting for; `best` is the score of the best one, `length` that of all."""
+        search = self._search
+        if length >= self._limit:
+            return True
+        if len(self.hypotheses) < search.beams:
+            return False
+        if search.early_stopping == "first":
+            return True
+        if search.early_stopping == "never" and search.length_penalty > 0:
+            length = self._limit
+        return not self._normalized(best, length) > self.hypotheses[-1].score
+
+    def _normalized(self, score: float, length: int) -> float:
+        with np.errstate(over="ignore"):  # a context of 10,000 tokens to the power of 10
+            return float(np.float32(score) / np.float32(length**self._search.length_penalty))
+
+
+def _possible(candidate: tuple[int, int, float]) -> bool:
+    """Suppressed tokens are minus infinity, and nonsense is NaN."""
+    return math.isfinite(candidate[2])
+
+
+def top(scores: Floats, count: int) -> Ids:
+    """Ids of the `count` best of float32 [vocab], best first, of equals the lowest. Not for rows with NaN.
+
+    Only those are sorted that reach the `count`-th best of the maxima of disjoint blocks: at 32,000 tokens a tenth of a partition.
+    """
+    blocks = len(scores) // _BLOCK
+    if blocks < count:
+        return np.argsort(-scores, kind="stable")[:count]
+    maxima = scores[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
+    ids = np.flatnonzero(scores >= np.partition(maxima, blocks - count)[blocks - count])
+    return ids[np.argsort(-scores[ids], kind="stable")[:count]]
