@@ -76,20 +76,20 @@ def is_tie(ours: Sequence[Hypothesis], theirs: Found) -> bool:
     return False
 
 
-def check(client: Client, name: str, generation: Generation, texts: Sequence[str]) -> None:
+def check(client: Client, name: str, generation: Generation, texts: list[str]) -> None:
     search, ties = TransformersSearch(name, generation), 0
     options: dict[str, Any] = {"beams": BEAMS, "n_best": BEAMS, "max_new_tokens": NEW_TOKENS}
     for begin in range(0, len(texts), 50):
         batch = texts[begin : begin + 50]
+        found: list[tuple[str, Sequence[Hypothesis]]]
         if name == "en-fr":
-            results = client.translate(name, batch, split="none", **options)
-            found = [result.segments[0].hypotheses for result in results]
+            translations = client.translate(name, batch, split="none", **options)
+            found = [(result.text, result.segments[0].hypotheses) for result in translations]
         else:
-            results = client.generate(name, batch, **options)
-            found = [result.hypotheses for result in results]
-        for text, result, ours in zip(batch, results, found, strict=True):
+            found = [(result.text, result.hypotheses) for result in client.generate(name, batch, **options)]
+        for text, (best, ours) in zip(batch, found, strict=True):
             theirs = search(text)
-            assert result.text.strip() == ours[0].text.strip()
+            assert best.strip() == ours[0].text.strip()
             if [one.text.strip() for one in ours] == [other.strip() for other, _ in theirs]:
                 assert [one.score for one in ours] == pytest.approx([score for _, score in theirs], rel=1e-4)
             else:

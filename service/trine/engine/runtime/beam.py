@@ -8,7 +8,7 @@ only for texts that score below that.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,10 @@ class Hypothesis:
     def matched(self) -> int | None:
         """The stop token that ended it."""
         return self.tokens[-1] if self.finish == "stop_sequence" else None
+
+
+_Candidate = tuple[int, int, float]
+"""Index of the beam that goes on, its next token, and the score then."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,28 +98,35 @@ class BeamChoice:
         `logits` float32 [beams, vocab] are overwritten; `suppressed` ids are never written. Empty when the search is over, which
         without a hypothesis means that the logits were no numbers, or that nothing was left to choose.
         """
-        width = self._search.beams
-        place = len(self._beams[0].written)
-        forced = self._forced.get(place)
-        going: list[tuple[int, _Beam]] = []
-        for rank, (parent, token, score) in enumerate(self._candidates(logits, suppressed, forced)):
-            if rank >= width and len(going) == width:
-                break
-            written = [*self._beams[parent].written, token]
-            finish = self._finish(token, place + 1, forced)
-            if not finish and len(going) < width:
-                going.append((parent, _Beam(written, score)))
-            elif finish and rank < width:
-                self._keep(Hypothesis(written, self._normalized(score, place + 1), finish))
-        if not going or self._over(going[0][1].score, place + 1):
-            return []
+        forced = self._forced.get(len(self._beams[0].written))
+        # of logits that are no numbers, and of scores beyond float32
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            going = self._select(self._candidates(logits, suppressed, forced), forced)
+            if not going or self._over(going[0][1]):
+                return []
         self._beams = [beam for _, beam in going]
         return [(parent, beam.written[-1]) for parent, beam in going]
 
-    def _candidates(
-        self, logits: Floats, suppressed: Sequence[int], forced: int | None
-    ) -> list[tuple[int, int, float]]:
-        """(beam, token, score), best first: enough for a full width of beams that go on."""
+    def _select(self, candidates: Iterable[_Candidate], forced: int | None) -> list[tuple[int, _Beam]]:
+        """The beams that go on, each with the index of the one that it continues; a text that is finished is kept.
+
+        Only among the best candidates, as many as there are beams, a finished one counts; the others are there to fill its place.
+        """
+        width = self._search.beams
+        going: list[tuple[int, _Beam]] = []
+        for rank, (parent, token, score) in enumerate(candidates):
+            if rank >= width and len(going) == width:
+                break
+            beam = _Beam([*self._beams[parent].written, token], score)
+            finish = self._finish(beam, forced)
+            if not finish and len(going) < width:
+                going.append((parent, beam))
+            elif finish and rank < width:
+                self._keep(Hypothesis(beam.written, self._normalized(beam), finish))
+        return going
+
+    def _candidates(self, logits: Floats, suppressed: Sequence[int], forced: int | None) -> list[_Candidate]:
+        """Best first: enough for a full width of beams that go on."""
         if forced is not None:
             return [(index, forced, beam.score) for index, beam in enumerate(self._beams)]
         count = self._search.beams + len(self._end_ids)
@@ -128,14 +139,13 @@ class BeamChoice:
 
     def _best(self, beam: _Beam, logits: Floats, suppressed: Sequence[int], count: int) -> tuple[Ids, Floats]:
         """The `count` best next tokens of a beam and their log-probabilities."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # of logits that are no numbers
-            best = logits.max()
-            total = np.log(np.exp(logits - best).sum())
-            if not self._processes:
-                logits[list(suppressed)] = -np.inf
-                tokens = top(logits, count)
-                return tokens, (logits[tokens] - best) - total
-            scores = self._penalties(beam.written).apply((logits - best) - total)
+        best = logits.max()
+        total = np.log(np.exp(logits - best).sum())
+        if not self._processes:
+            logits[list(suppressed)] = -np.inf
+            tokens = top(logits, count)
+            return tokens, (logits[tokens] - best) - total
+        scores = self._penalties(beam.written).apply((logits - best) - total)
         scores[list(suppressed)] = -np.inf
         tokens = top(scores, count)
         return tokens, scores[tokens]
@@ -145,10 +155,11 @@ class BeamChoice:
         context = [*self._read, *written]
         return Penalties(self._sampling, context, len(self._read), self._end_ids, self._min_new_tokens)
 
-    def _finish(self, token: int, length: int, forced: int | None) -> str:
+    def _finish(self, beam: _Beam, forced: int | None) -> str:
+        token = beam.written[-1]
         if forced is None and token in self._end_ids:
             return "stop" if token in self._eos_ids else "stop_sequence"
-        return "length" if length >= self._limit else ""
+        return "length" if len(beam.written) >= self._limit else ""
 
     def _keep(self, hypothesis: Hypothesis) -> None:
         """Of equals the earlier one stands first."""
@@ -156,25 +167,24 @@ class BeamChoice:
         self.hypotheses.sort(key=lambda one: -one.score)
         del self.hypotheses[self._search.beams :]
 
-    def _over(self, best: float, length: int) -> bool:
-        """Whether no text that goes on is worth waiting for; `best` is the score of the best one, `length` that of all."""
+    def _over(self, best: _Beam) -> bool:
+        """Whether no beam that goes on is worth waiting for, `best` being the best of them."""
         search = self._search
-        if length >= self._limit:
-            return True
         if len(self.hypotheses) < search.beams:
             return False
         if search.early_stopping == "first":
             return True
-        if search.early_stopping == "never" and search.length_penalty > 0:
-            length = self._limit
-        return not self._normalized(best, length) > self.hypotheses[-1].score
+        to_the_limit = search.early_stopping == "never" and search.length_penalty > 0
+        hoped_for = self._normalized(best, self._limit if to_the_limit else None)
+        return not hoped_for > self.hypotheses[-1].score
 
-    def _normalized(self, score: float, length: int) -> float:
-        with np.errstate(over="ignore"):  # a context of 10,000 tokens to the power of 10
-            return float(np.float32(score) / np.float32(length**self._search.length_penalty))
+    def _normalized(self, beam: _Beam, length: int | None = None) -> float:
+        """The score that it has as a text of `length` tokens; None: of its own."""
+        divisor = (length or len(beam.written)) ** self._search.length_penalty
+        return float(np.float32(beam.score) / np.float32(divisor))
 
 
-def _possible(candidate: tuple[int, int, float]) -> bool:
+def _possible(candidate: _Candidate) -> bool:
     """Suppressed tokens are minus infinity, and nonsense is NaN."""
     return math.isfinite(candidate[2])
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from trine import frames
+from trine.engine.runtime.beam import BeamChoice
 from trine.engine.scheduling import sequence as scheduling
 from trine.engine.text.tail import Tail
+from trine.errors import Bug
 
 
 class Scores(Protocol):
@@ -28,12 +31,17 @@ class Choice(Protocol):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Draft(scheduling.Sequence):
-    """A sequence that knows its text, so that a stop string ends it in the step that completes it."""
+    """A sequence that knows its text, so that a stop string ends it in the step that completes it.
 
-    tail: Tail | None
+    Of a beam search the context gets the best text when it is found; until then there is none.
+    """
+
+    tail: Tail | None = None
     """For a streamed call, and where there are stop strings; else the text is made when all tokens are there."""
     scored: Choice | None = None
     """Its sampler's state, where log-probabilities are to be told."""
+    search: BeamChoice | None = None
+    """Its sampler's state, where it is a beam search."""
     alternatives: int = 0
     """How many to tell with each token's log-probability."""
     text: str = ""
@@ -56,10 +64,26 @@ class Draft(scheduling.Sequence):
         except Exception as error:
             self.failure, self.finish = error, "failed"
 
+    def branch(self, branches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        copies = scheduling.Sequence.branch(self, branches)
+        if self.search is not None and not branches:
+            if self.search.hypotheses:
+                best = self.search.hypotheses[0]
+                self.context[self.begin :] = best.tokens
+                self.finish, self.matched = best.finish, best.matched
+            else:
+                self.failure = Bug("the checkpoint gave no finite score for this text")
+                self.finish = "failed"
+        return copies
+
     def visible(self) -> list[int]:
-        """The written tokens that are text. An end token is none, be it special to the tokenizer or not."""
-        end = len(self.context) - isinstance(self.matched, int)
-        return [token for token in self.context[self.begin : end] if token not in self.eos_ids]
+        """The written tokens that are text."""
+        return self.without_end(self.context[self.begin :], self.matched)
+
+    def without_end(self, written: Sequence[int], matched: str | int | None) -> list[int]:
+        """An end token is no text, be it special to the tokenizer or not; nor is a stop token that was matched."""
+        end = len(written) - isinstance(matched, int)
+        return [token for token in written[:end] if token not in self.eos_ids]
 
     def _read(self) -> None:
         """Let the tail have the newest token."""

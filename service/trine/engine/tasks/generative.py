@@ -9,17 +9,17 @@ from typing import Protocol
 
 from trine import frames
 from trine.artifact import Manifest
+from trine.engine.runtime.beam import BeamChoice, Hypothesis
 from trine.engine.scheduling.call import Call
+from trine.engine.tasks.bounds import bound_hypotheses, bound_logprobs
 from trine.engine.tasks.draft import Choice, Draft, Scores
 from trine.engine.tasks.inputs import Tokenizer
 from trine.engine.tasks.passage import Part, Passage, Source
 from trine.engine.text.tail import Tail, TextStream
 from trine.errors import Bug, InvalidInput, WrongTask
-from trine.sampling import Sampling
+from trine.sampling import MAX_BEAMS, BeamSearch, Decoding, Sampling
 
 DEFAULT_NEW_TOKENS = 256
-MAX_LOGPROBS_TOLD = 131_072
-"""Log-probabilities of one request, alternatives included: what still fits a gRPC message of 4 MiB."""
 _SEEDS = 1 << 64
 _SEED_STRIDE = 0x9E37_79B9_7F4A_7C15
 """Between the seeds of the parts of one text, so that they are none of its neighbors'; 2**64 divided by the golden ratio."""
@@ -55,6 +55,9 @@ class Detokenizer(Protocol):
 class GenerativeTask(ABC):
     """Subclasses read the texts, know the room of the context, and say what the decoder begins with."""
 
+    most_beams = MAX_BEAMS
+    """Of one beam search: as many as the engine has rows of cache, which is told where the engine is put together."""
+
     def __init__(
         self, manifest: Manifest, tokenizer: Tokenizer, detokenizer: Detokenizer, choice: MakeChoice
     ) -> None:
@@ -76,11 +79,13 @@ class GenerativeTask(ABC):
         """Raises InvalidInput, naming the field, and WrongTask."""
         if not isinstance(request, frames.Generate):
             raise WrongTask("the checkpoint writes text, it does not classify", field="checkpoint")
-        self._known("sampling.logit_bias", request.sampling.logit_bias)
-        self._known("stop_token_ids", request.stopping.token_ids)
+        self._known("sampling.logit_bias", request.decoding.sampling.logit_bias)
+        self._known("stop_token_ids", request.decoding.stopping.token_ids)
+        self._bound_beams(request.decoding.beam_search)
         sources = self._read(request)
         limits = [[self._new_tokens(len(tokens), request) for tokens in source.parts] for source in sources]
-        _bound_logprobs(request.logprobs, sum(map(sum, limits)))
+        bound_logprobs(request.decoding.logprobs, sum(map(sum, limits)))
+        bound_hypotheses(request.decoding.beam_search, sum(map(sum, limits)))
         call.stream = request.stream
         return [
             self._part(call, index, passage, place, limit, request)
@@ -98,6 +103,8 @@ class GenerativeTask(ABC):
         if part.finish:
             if part.tail is None:
                 part.text = self._detokenizer.decode(part.visible())
+            if part.search is not None:
+                part.hypotheses = [self._hypothesis(part, found) for found in part.search.n_best]
             part.passage.end(part)
         return self._delta(part) if part.call.stream else self._answer(part)
 
@@ -121,6 +128,7 @@ class GenerativeTask(ABC):
             passage.matched,
             logprobs,
             segments,
+            passage.hypotheses,
         )
 
     def _answer(self, part: Part) -> frames.Answer | None:
@@ -129,9 +137,19 @@ class GenerativeTask(ABC):
             return None
         passage.advance()
         result = frames.Generated(
-            passage.text, passage.finish, passage.usage, passage.matched, passage.logprobs, passage.segments
+            passage.text,
+            passage.finish,
+            passage.usage,
+            passage.matched,
+            passage.logprobs,
+            passage.segments,
+            passage.hypotheses,
         )
         return frames.Answer(call.id, generated=call.in_order()) if call.settle(part.index, result) else None
+
+    def _hypothesis(self, part: Part, found: Hypothesis) -> frames.Hypothesis:
+        text = self._detokenizer.decode(part.without_end(found.tokens, found.matched))
+        return frames.Hypothesis(text, found.score, found.finish, len(found.tokens), found.matched)
 
     def _logprob(self, draft: Draft, scores: Scores | None) -> frames.TokenLogprob:
         """Of the newest written token. Raises Bug for logits that are no numbers."""
@@ -155,10 +173,10 @@ class GenerativeTask(ABC):
         """The most tokens that can be written after such an input, at least 1."""
 
     @abstractmethod
-    def _beginning(self, tokens: list[int]) -> list[int]:
+    def _beginning(self, source: Source, tokens: list[int]) -> list[int]:
         """What the decoder reads before it writes: a list of its own."""
 
-    def _forced(self, limit: int) -> dict[int, int]:
+    def _forced(self, source: Source, limit: int) -> dict[int, int]:
         """Forced tokens by written place, of a text of at most `limit` tokens."""
         return {}
 
@@ -166,21 +184,8 @@ class GenerativeTask(ABC):
         self, call: Call, index: int, passage: Passage, place: int, limit: int, request: frames.Generate
     ) -> Part:
         """One part of the text of one input, which draws as if it were alone with the seed plus its index."""
-        sampling, stopping = request.sampling, request.stopping
-        tokens = passage.source.parts[place]
-        context, stop_ids = self._beginning(tokens), frozenset(stopping.token_ids)
-        choice = self._choice(
-            sampling,
-            (sampling.seed + index + place * _SEED_STRIDE) % _SEEDS,
-            context=context,
-            begin=len(context),
-            end_ids=self._eos_ids | stop_ids,
-            min_new_tokens=stopping.min_new_tokens,
-            logprobs=request.logprobs is not None,
-        )
-        tail = None
-        if call.stream or stopping.strings:
-            tail = Tail(self._detokenizer.stream(), stopping.strings, stopping.min_new_tokens)
+        decoding, tokens = request.decoding, passage.source.parts[place]
+        context = self._beginning(passage.source, tokens)
         part = Part(
             passage=passage,
             place=place,
@@ -190,16 +195,47 @@ class GenerativeTask(ABC):
             context=context,
             begin=len(context),
             limit=limit,
-            choice=choice,
             eos_ids=self._eos_ids,
-            stop_ids=stop_ids,
-            forced=self._forced(limit),
-            tail=tail,
-            scored=None if request.logprobs is None else choice,
-            alternatives=request.logprobs or 0,
+            stop_ids=frozenset(decoding.stopping.token_ids),
+            forced=self._forced(passage.source, limit),
         )
+        if decoding.beam_search is None:
+            self._draw(part, decoding)
+        else:
+            self._search(part, decoding, decoding.beam_search)
         passage.add(part)
         return part
+
+    def _draw(self, part: Part, decoding: Decoding) -> None:
+        """Have it written token by token."""
+        sampling, stopping = decoding.sampling, decoding.stopping
+        part.choice = choice = self._choice(
+            sampling,
+            (sampling.seed + part.index + part.place * _SEED_STRIDE) % _SEEDS,
+            context=part.context,
+            begin=part.begin,
+            end_ids=part.eos_ids | part.stop_ids,
+            min_new_tokens=stopping.min_new_tokens,
+            logprobs=decoding.logprobs is not None,
+        )
+        if decoding.logprobs is not None:
+            part.scored, part.alternatives = choice, decoding.logprobs
+        if part.call.stream or stopping.strings:
+            part.tail = Tail(self._detokenizer.stream(), stopping.strings, stopping.min_new_tokens)
+
+    def _search(self, part: Part, decoding: Decoding, search: BeamSearch) -> None:
+        """Have it found among several."""
+        part.width = search.beams
+        part.choice = part.search = BeamChoice(
+            search,
+            decoding.sampling,
+            read=part.context,
+            limit=part.limit,
+            eos_ids=part.eos_ids,
+            stop_ids=part.stop_ids,
+            forced=part.forced,
+            min_new_tokens=decoding.stopping.min_new_tokens,
+        )
 
     def _known(self, field: str, ids: Collection[int]) -> None:
         """Raises InvalidInput for an id beyond the vocabulary."""
@@ -210,12 +246,20 @@ class GenerativeTask(ABC):
                     field=field,
                 )
 
+    def _bound_beams(self, search: BeamSearch | None) -> None:
+        """Raises InvalidInput for more than can run at once."""
+        if search is not None and search.beams > self.most_beams:
+            raise InvalidInput(
+                f"beams is {search.beams}; the engine has room for {self.most_beams} at once",
+                field="beam_search.beams",
+            )
+
     def _new_tokens(self, input_tokens: int, request: frames.Generate) -> int:
         """How many tokens will be written at most. Raises InvalidInput when the wish does not fit."""
         room, wanted, least = (
             self._room(input_tokens),
-            request.max_new_tokens,
-            request.stopping.min_new_tokens,
+            request.decoding.max_new_tokens,
+            request.decoding.stopping.min_new_tokens,
         )
         limit = min(room, DEFAULT_NEW_TOKENS) if wanted is None else wanted
         if not 1 <= limit <= room:
@@ -228,13 +272,3 @@ class GenerativeTask(ABC):
                 f"min_new_tokens is {least}, and at most {limit} tokens are written", field="min_new_tokens"
             )
         return limit
-
-
-def _bound_logprobs(alternatives: int | None, new_tokens: int) -> None:
-    """Raises InvalidInput where they would not fit an answer."""
-    if alternatives is not None and (alternatives + 1) * new_tokens > MAX_LOGPROBS_TOLD:
-        raise InvalidInput(
-            f"logprobs is {alternatives}, which makes {(alternatives + 1) * new_tokens} log-probabilities for {new_tokens} "
-            f"new tokens; at most {MAX_LOGPROBS_TOLD} are told",
-            field="logprobs",
-        )

@@ -25,6 +25,10 @@ class Source:
     """Where each part stands in the input; empty where that is not told."""
     gaps: Sequence[str] = ()
     """With spans: the whitespace before each part, and after the last."""
+    start_id: int | None = None
+    """What the decoder begins with; None: as the checkpoint does."""
+    first_id: int | None = None
+    """What is written first; None: as the checkpoint does."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -34,6 +38,10 @@ class Part(Draft):
     passage: Passage
     place: int
     """Among the parts of its passage."""
+    ended: bool = False
+    """Finished, with all that is to be told of it. One that finishes in the same step may be told before that."""
+    hypotheses: list[frames.Hypothesis] = field(default_factory=list)
+    """Of its beam search, when it is finished."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +56,8 @@ class Passage:
     """May be told and has not been; likewise `logprobs` and `segments`."""
     logprobs: list[frames.TokenLogprob] = field(default_factory=list)
     segments: list[frames.Segment] = field(default_factory=list)
+    hypotheses: list[frames.Hypothesis] = field(default_factory=list)
+    """Of the whole text's beam search; those of segments are in the segments."""
     _parts: deque[Part] = field(default_factory=deque)
     """Those that are not wholly told."""
     _begin: int | None = None
@@ -56,11 +66,12 @@ class Passage:
     """Characters of the whole text up to now."""
     _input_tokens: int = 0
     _output_tokens: int = 0
+    _cached_tokens: int = 0
 
     @property
     def usage(self) -> frames.Usage:
         """Of the parts that were told."""
-        return frames.Usage(self._input_tokens, self._output_tokens)
+        return frames.Usage(self._input_tokens, self._output_tokens, cached_tokens=self._cached_tokens)
 
     def add(self, part: Part) -> None:
         """In their order, before any of them runs."""
@@ -69,6 +80,7 @@ class Passage:
     def end(self, part: Part) -> None:
         """A part is finished and has all its text."""
         self.unfinished -= 1
+        part.ended = True
         if part.finish == "stop_sequence":
             for other in self._parts:
                 if other.place > part.place:
@@ -78,10 +90,10 @@ class Passage:
         """Take over what has become certain of the whole text."""
         while self._parts:
             part = self._parts[0]
-            if not part.text and not part.finish:
+            if not part.ended and (part.finish or not part.text):
                 return
             self._take(part)
-            if not part.finish:
+            if not part.ended:
                 return
             self._settle(self._parts.popleft())
 
@@ -98,11 +110,16 @@ class Passage:
         """`part` is told to its end, which may be the end of all."""
         self._input_tokens += len(part.tokens)
         self._output_tokens += part.written
+        self._cached_tokens += part.cached
         if part.finish != "stop":
             self.finish, self.matched = part.finish, part.matched
         if self.source.spans and self._begin is not None:
             span = self.source.spans[part.place]
-            self.segments.append(frames.Segment(*span, self._begin, self._length, part.finish))
+            self.segments.append(
+                frames.Segment(*span, self._begin, self._length, part.finish, part.hypotheses)
+            )
+        else:
+            self.hypotheses = part.hypotheses
         self._begin = None
         if part.finish == "stop_sequence":
             self._parts.clear()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from trine.engine.runtime.beam import BeamChoice, top
+from trine.engine.runtime.beam import BeamChoice, _Beam, top
 from trine.sampling import BeamSearch, EarlyStopping, Sampling
 
 VOCAB = 40
@@ -96,7 +96,7 @@ def check(expected: list[tuple[list[int], float]], choice: BeamChoice, n_best: i
 @pytest.mark.parametrize("early_stopping", list(EARLY_STOPPING))
 @pytest.mark.parametrize("length_penalty", [1.0, 0.0, 2.5, -1.0])
 def test_equals_transformers(early_stopping: EarlyStopping, length_penalty: float) -> None:
-    cases = itertools.product(range(4), (2, 4, 7), (1.0, 3.0))
+    cases = itertools.product(range(2), (2, 4, 7), (1.0, 3.0))
     for seed, beams, end in cases:
         search = BeamSearch(beams, length_penalty, early_stopping, n_best=beams)
         expected = transformers_search(search, seed, end, eos_token_id=EOS, max_new_tokens=12)
@@ -178,8 +178,10 @@ def test_logits_that_are_no_numbers_end_the_search_without_a_text(nonsense: floa
 
 def test_extreme_length_penalties_overflow_in_silence() -> None:
     for penalty in (10.0, -10.0):
-        choice = BeamChoice(BeamSearch(2, penalty), Sampling(), read=[1], limit=20_000, eos_ids=[0])
-        assert choice._normalized(-1.0, 20_000) in (0.0, -np.inf)
+        choice = BeamChoice(BeamSearch(2, penalty), Sampling(), read=[1], limit=5, eos_ids=[0])
+        choice._beams = [_Beam([1] * 20_000, -5.0)]
+        assert choice.advance(np.zeros((1, 100), np.float32), []) == []
+        assert {one.score for one in choice.hypotheses} <= {0.0, -np.inf}
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 100, 1000, 4099])

@@ -19,9 +19,10 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from trine.engine.runtime.beam import BeamChoice
 from trine.engine.runtime.sampler import Choice, candidates, choices_of, choose
 from trine.errors import Bug
-from trine.sampling import Sampling
+from trine.sampling import BeamSearch, Sampling
 
 Array = NDArray[Any]
 
@@ -252,3 +253,17 @@ def test_a_foreign_choice_is_a_bug() -> None:
 
     with pytest.raises(Bug):
         choose(np.zeros((1, 3), np.float32), choices_of([Foreign()]))
+
+
+def test_the_rows_of_a_search_have_one_outcome_among_the_tokens_of_others() -> None:
+    greedy, drawn = Choice(Sampling(), 0), Choice(Sampling(1.0, top_k=1), 0)
+    search = BeamChoice(BeamSearch(2), Sampling(), read=[1], limit=9, eos_ids=[0])
+    first = np.log(np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.6, 0.2, 0.1]], np.float32))
+    assert choose(first.copy(), [greedy, search], [3]) == [2, [(0, 1), (0, 2)]]
+    rows = np.log(
+        np.array([[0.1, 0.7, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.8, 0.1], [0.1, 0.4, 0.3, 0.2]])
+    ).astype(np.float32)
+    assert choose(rows.copy(), [drawn, search, search, greedy], [3]) == [1, [(0, 2), (1, 2)], 1]
+    alone = BeamChoice(BeamSearch(2), Sampling(), read=[1], limit=9, eos_ids=[0])
+    choose(first[1:].copy(), [alone], [3])
+    assert choose(rows[1:3].copy(), [alone, alone], [3]) == [[(0, 2), (1, 2)]]

@@ -214,6 +214,23 @@ def test_stream_equals_unary_in_every_order(script: str) -> None:
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.parametrize("tail", [True, False], ids=["written", "searched"])
+def test_segments_that_finish_in_one_step_lose_nothing(tail: bool) -> None:
+    """All have finished before the first is told. A search, which has no tail, gets its text only when its turn comes."""
+    answers = []
+    for stream in (False, True):
+        task = translation()
+        stopping = Stopping(token_ids=(9,))
+        found = prepare(task, TEXT, stream=stream, stopping=stopping, max_new_tokens=1, logprobs=1)
+        for place, part in enumerate(found):
+            part.tail = part.tail if tail else None
+            part.take(9 if place == 2 else 4)
+        told: list[Any] = [message for message in map(task.tell, found) if message is not None]
+        answers.append(joined(told) if stream else told[-1].generated[0])
+    assert answers[0] == answers[1]
+    assert (answers[0].text, answers[0].matched, len(answers[0].logprobs)) == ("\te  e\n", 9, 3)
+
+
 def joined(deltas: list[frames.Delta]) -> frames.Generated:
     end = deltas[-1]
     assert end.usage is not None
