@@ -24,7 +24,7 @@ class Candidate(Protocol):
     def facts(self) -> dict[str, str]:
         """Versions, and the form of its numbers."""
 
-    def generate(self, prompts: Tokens, new_tokens: int) -> list[list[int]]:
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
         """The new tokens of each prompt; empty lists where the candidate answers in text. Raises RuntimeError for other lengths."""
 
     def processor_seconds(self) -> float: ...
@@ -68,13 +68,22 @@ class Worker:
         self.facts = self._read()
         return self
 
-    def generate(self, prompts: Tokens, new_tokens: int) -> list[list[int]]:
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
+        request = {"prompts": prompts, "new_tokens": new_tokens} | ({"beams": beams} if beams > 1 else {})
+        return self._ask(request, [new_tokens] * len(prompts))
+
+    def generate_ragged(self, prompts: Tokens, lengths: Sequence[int]) -> list[list[int]]:
+        """Greedy, with a length for each answer. CTranslate2's worker only."""
+        request = {"prompts": prompts, "new_tokens": max(lengths), "lengths": list(lengths)}
+        return self._ask(request, list(lengths))
+
+    def _ask(self, request: Mapping[str, Any], lengths: list[int]) -> list[list[int]]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"prompts": prompts, "new_tokens": new_tokens}) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answers: list[list[int]] = self._read()
-        if [len(answer) for answer in answers] != [new_tokens] * len(prompts):
-            raise RuntimeError(f"{self.name} did not write {new_tokens} tokens for each prompt")
+        if [len(answer) for answer in answers] != lengths:
+            raise RuntimeError(f"{self.name} wrote other numbers of tokens than it was asked for")
         return answers
 
     def processor_seconds(self) -> float:

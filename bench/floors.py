@@ -1,4 +1,4 @@
-"""The floors of the generation engine: tokens per processor-second of our server, in multiples of a peer's library. Pure."""
+"""The floors of the generation engine, and whether a figure reaches them. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,36 @@ from bench.summary import Spread, ratio
 
 OURS = ("runtime", "served")
 """Levels: our runners alone, and the whole server over gRPC. The floors are the server's."""
-PYTORCH = "PyTorch fp32"
+PYTORCH, OPTIMUM = "PyTorch fp32", "optimum-onnx fp32"
 
 FLOORS: dict[str, dict[int, dict[str, float]]] = {
     "gpt2": {1: {"int8": 1.6, "fp32": 1.05}, 8: {"int8": 1.25, "fp32": 1.2}, 32: {"int8": 1.0, "fp32": 1.05}},
     "marian": {1: {"int8": 1.7, "fp32": 1.2}, 8: {"int8": 1.3, "fp32": 1.25}, 32: {"int8": 0.9, "fp32": 1.1}},
 }
-"""Architecture, batch, precision: the least multiple of CTranslate2 in the same precision."""
+"""Architecture, batch, precision: the least multiple of CTranslate2 in the same precision, in tokens of a processor-second."""
+BEAM: dict[str, dict[int, float]] = {"marian": {8: 1.0}}
+"""Architecture, batch: the same with 4 beams, in either precision."""
 AGAINST_PYTORCH = 2.0
 SHORT = {"gpt2": 32, "marian": 24}
 """Input tokens of the work that the floors speak of."""
+
+FIRST_TOKEN = 0.5
+"""Poisson arrivals: most that our p95 time to first token may be, in multiples of the library's."""
+GAP, PROMPT = 3.0, 2.5
+"""A long prompt beside streams: most that the inter-token p99 may be, in multiples of the undisturbed one; and that the prompt's time
+to first token may be, in multiples of its time alone."""
+OVERHEAD = 0.15
+"""Most milliseconds of processor time that front and engine may add to a token at batch 8."""
+
+
+def at_least(value: float, floor: float) -> str:
+    return f"{floor:g}: {'reached' if value >= floor else '**missed**'}"
+
+
+def at_most(value: float, floor: float, unit: str = "") -> str:
+    """The value, the floor, and whether it holds."""
+    unit = f" {unit}" if unit else ""
+    return f"{value:.2g}{unit} (at most {floor:g}{unit}: {'reached' if value <= floor else '**missed**'})"
 
 
 def ratios(measured: Measured, architecture: str) -> list[tuple[str, str, Spread, float | None]]:
@@ -25,7 +45,7 @@ def ratios(measured: Measured, architecture: str) -> list[tuple[str, str, Spread
     for level in OURS:
         for precision in ("int8", "fp32"):
             ours = f"{level} {precision}"
-            for peer in (f"CTranslate2 {precision}", PYTORCH):
+            for peer in (f"CTranslate2 {precision}", PYTORCH, OPTIMUM):
                 if {ours, peer} <= measured.samples.keys():
                     value = ratio(measured.samples[ours], measured.samples[peer])
                     floor = _floor(measured, architecture, precision, peer) if level == "served" else None
@@ -34,8 +54,11 @@ def ratios(measured: Measured, architecture: str) -> list[tuple[str, str, Spread
 
 
 def _floor(measured: Measured, architecture: str, precision: str, peer: str) -> float | None:
-    if measured.work.input_tokens != SHORT[architecture]:
+    work = measured.work
+    if work.input_tokens != SHORT[architecture] or peer == OPTIMUM:
         return None
     if peer == PYTORCH:
         return AGAINST_PYTORCH
-    return FLOORS[architecture].get(measured.work.batch, {}).get(precision)
+    if work.beams > 1:
+        return BEAM.get(architecture, {}).get(work.batch)
+    return FLOORS[architecture].get(work.batch, {}).get(precision)

@@ -1,40 +1,77 @@
-"""A plot without a plotting library: bars of processor time per token as SVG, one panel for each piece of work. Pure."""
+"""A plot without a plotting library: panels of bars as SVG. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from bench.rounds import Measured
 from bench.summary import Spread, spread
 
-_COLORS = {"runtime": "#7fb3d5", "served": "#1f618d", "CTranslate2": "#e59866", "PyTorch": "#aeb6bf"}
+_COLORS = {
+    "runtime": "#7fb3d5",
+    "served": "#1f618d",
+    "streamed": "#2e86c1",
+    "CTranslate2": "#e59866",
+    "PyTorch": "#aeb6bf",
+    "optimum-onnx": "#b7950b",
+    "alone": "#7fb3d5",
+    "disturbed": "#1f618d",
+}
 _COLUMNS, _WIDTH, _LABEL, _BAR, _GAP = 3, 380, 120, 16, 5
 
 
-def bars(measured: Sequence[Measured]) -> str:
-    """Less is better; the thin line spans the quartiles. Each panel has its own scale, and its numbers beside the bars."""
-    height = 34 + max((len(one.samples) for one in measured), default=0) * (_BAR + _GAP) + 16
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Bars with a scale of their own; the color is that of a name's first word."""
+
+    title: str
+    bars: Mapping[str, Spread]
+
+
+def point(value: float) -> Spread:
+    """A figure that has no quartiles."""
+    return Spread(value, value, value)
+
+
+def scaled(value: Spread, factor: float) -> Spread:
+    return Spread(factor * value.median, factor * value.lower, factor * value.upper)
+
+
+def closed(measured: Sequence[Measured]) -> str:
+    """Processor time of closed batches, a panel for each piece of work."""
     panels = [
-        f'<g transform="translate({index % _COLUMNS * _WIDTH},{40 + index // _COLUMNS * height})">{_panel(one)}</g>'
-        for index, one in enumerate(measured)
+        Panel(
+            f"{one.work.shape}, {one.work}",
+            {name: spread([s.processor for s in samples]) for name, samples in one.samples.items()},
+        )
+        for one in measured
     ]
-    rows = -(-len(measured) // _COLUMNS)
-    total = 40 + rows * height
-    title = (
-        '<text x="8" y="24" font-size="15">Processor milliseconds per generated token (less is better)</text>'
-    )
+    return bars("Processor milliseconds per generated token (less is better)", panels)
+
+
+def bars(title: str, panels: Sequence[Panel]) -> str:
+    """The thin line spans the quartiles; the numbers stand beside the bars."""
+    height = 34 + max((len(one.bars) for one in panels), default=0) * (_BAR + _GAP) + 16
+    drawn = [
+        f'<g transform="translate({index % _COLUMNS * _WIDTH},{40 + index // _COLUMNS * height})">{_panel(one)}</g>'
+        for index, one in enumerate(panels)
+    ]
+    total = 40 + -(-len(panels) // _COLUMNS) * height
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_COLUMNS * _WIDTH} {total}" font-family="sans-serif">'
-        f'<rect width="100%" height="100%" fill="white"/>{title}{"".join(panels)}</svg>\n'
+        f'<rect width="100%" height="100%" fill="white"/><text x="8" y="24" font-size="15">{escape(title)}</text>'
+        f"{''.join(drawn)}</svg>\n"
     )
 
 
-def _panel(one: Measured) -> str:
-    spreads = {name: spread([s.processor for s in samples]) for name, samples in one.samples.items()}
-    scale = (_WIDTH - _LABEL - 80) / max(value.upper for value in spreads.values())
-    title = f'<text x="8" y="20" font-size="12" font-weight="bold">{escape(f"{one.work.shape}, {one.work}")}</text>'
-    return title + "".join(_bar(row, name, value, scale) for row, (name, value) in enumerate(spreads.items()))
+def _panel(one: Panel) -> str:
+    scale = (_WIDTH - _LABEL - 80) / max(value.upper for value in one.bars.values())
+    title = f'<text x="8" y="20" font-size="12" font-weight="bold">{escape(one.title)}</text>'
+    return title + "".join(
+        _bar(row, name, value, scale) for row, (name, value) in enumerate(one.bars.items())
+    )
 
 
 def _bar(row: int, name: str, value: Spread, scale: float) -> str:

@@ -1,46 +1,51 @@
-"""The tables and the JSON of one run of bench.generation. Pure but for `write`."""
+"""The tables and the JSON of the closed batches, and how every part's results are written. Pure but for `write`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from bench import floors
-from bench.machine import Load
+from bench.machine import Load, Watch, describe
+from bench.options import Options
 from bench.rounds import Measured
 from bench.shapes import SHAPES
-from bench.summary import Sample, spread, table, to_json
+from bench.summary import overhead, spread, table, to_json
+
+
+def headed(title: str, described: Mapping[str, str], load: Load, lines: Sequence[str]) -> str:
+    """A part's page: what it is, on which machine, then `lines`."""
+    head = [f"# {title}", ""]
+    head += [f"- {name}: {value}" for name, value in described.items()]
+    head.append(
+        f"- {load.seconds / 60:.1f} minutes, of whose processor time the bench took {load.bench:.0%} and "
+        f"everything else on the machine {load.others:.0%}"
+    )
+    return "\n".join([*head, "", *lines]) + "\n"
 
 
 def markdown(
-    machine: Mapping[str, str],
+    described: Mapping[str, str],
     load: Load,
     facts: Mapping[str, Mapping[str, str]],
     measured: Sequence[Measured],
     left_out: Sequence[str],
 ) -> str:
-    rounds = len(next(iter(measured[0].samples.values()))) if measured else 0
-    lines = ["# Generation against its peers", "", _intro(rounds), ""]
-    lines += [f"- {name}: {value}" for name, value in machine.items()]
-    lines.append(
-        f"- {load.seconds / 60:.1f} minutes, of whose processor time the bench took {load.bench:.0%} and "
-        f"everything else on the machine {load.others:.0%}"
-    )
-    lines += ["", "| candidate | what it is |", "| --- | --- |"]
+    lines = [_intro(measured), "", "| candidate | what it is |", "| --- | --- |"]
     lines += [f"| {name} | {_listed(fact)} |" for name, fact in facts.items()]
     for shape in dict.fromkeys(one.work.shape for one in measured):
         lines += _shape([one for one in measured if one.work.shape == shape], shape)
     if left_out:
-        lines += ["", f"Not measured, because the time was used up: {'; '.join(left_out)}."]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"Not measured: {'; '.join(left_out)}."]
+    return headed("Generation against its peers", described, load, lines)
 
 
-def _intro(rounds: int) -> str:
+def _intro(measured: Sequence[Measured]) -> str:
+    rounds = sorted({len(next(iter(one.samples.values()))) for one in measured})
     return (
-        f"Medians of {rounds} interleaved rounds, first and third quartile in brackets. `runtime` is engine/runtime driven by a "
+        f"Medians of {' or '.join(map(str, rounds))} interleaved rounds (long prompts have the fewer), first and third quartile in brackets. `runtime` is engine/runtime driven by a "
         "tight loop in a process of its own; `served` is server and engine over gRPC, the client left out; the peers are "
         "libraries in processes of their own. Random weights: the parity gate did not run (overridden)."
     )
@@ -51,7 +56,7 @@ def _listed(fact: Mapping[str, str]) -> str:
 
 
 def _shape(measured: Sequence[Measured], shape: str) -> list[str]:
-    candidates = list(measured[0].samples)
+    candidates = list(dict.fromkeys(name for one in measured for name in one.samples))
     works = [str(one.work) for one in measured]
     lines = ["", f"## {shape}"]
     for title, field in (
@@ -84,16 +89,9 @@ def _ratios(measured: Sequence[Measured], shape: str) -> str:
     lines = ["| work | ours | peer | multiple | floor |", "| --- | --- | --- | --- | --- |"]
     for one in measured:
         for ours, peer, value, floor in floors.ratios(one, SHAPES[shape].architecture):
-            verdict = (
-                "" if floor is None else f"{floor:g}: {'reached' if value.median >= floor else '**missed**'}"
-            )
+            verdict = "" if floor is None else floors.at_least(value.median, floor)
             lines.append(f"| {one.work} | {ours} | {peer} | {value} | {verdict} |")
     return "\n".join(lines)
-
-
-def overhead(served: Sequence[Sample], runtime: Sequence[Sample]) -> list[float]:
-    """Round by round. Negative where noise is larger than what the server adds."""
-    return [a.processor - b.processor for a, b in zip(served, runtime, strict=True)]
 
 
 def _overhead(measured: Sequence[Measured]) -> str:
@@ -117,18 +115,21 @@ def _agreement(measured: Sequence[Measured]) -> str:
 
 
 def as_json(
-    machine: Mapping[str, str],
+    described: Mapping[str, str],
     load: Load,
     facts: Mapping[str, Mapping[str, str]],
     measured: Sequence[Measured],
+    left_out: Sequence[str],
 ) -> dict[str, Any]:
     return {
-        "machine": dict(machine),
+        "machine": dict(described),
         "load": load.to_json(),
         "candidates": {name: dict(fact) for name, fact in facts.items()},
+        "left_out": list(left_out),
         "works": [
             {
                 **asdict(one.work),
+                "name": str(one.work),
                 "candidates": {name: to_json(samples) for name, samples in one.samples.items()},
                 "repeats": one.repeats,
                 "multiples": [
@@ -142,7 +143,14 @@ def as_json(
     }
 
 
-def write(folder: Path, name: str, text: str, data: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+def with_machine(watch: Watch, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"machine": describe(), "load": watch.load().to_json(), **data}
+
+
+def write(options: Options, name: str, text: str, data: Mapping[str, Any], drawing: str) -> None:
+    """NAME.md, NAME.json and NAME.svg in the results' folder; those of a tiny run are named so."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / (f"{name}-tiny" if options.tiny else name)
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".svg").write_text(drawing, encoding="utf-8")

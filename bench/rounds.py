@@ -1,4 +1,8 @@
-"""Interleaved measuring: each round runs every candidate once on the same prompts, one after another (A B C A B C). The bench's process."""
+"""Interleaved measuring: each round runs every candidate once on the same prompts, one after another (A B C A B C). The bench's process.
+
+Where a candidate repeats, each repeat has prompts of its own: the server keeps what it computed of a prompt (the prefix cache), and
+would not compute it twice.
+"""
 
 from __future__ import annotations
 
@@ -43,21 +47,21 @@ def measure(
     work: Work,
     candidates: Sequence[Candidate],
     rounds: int,
-    prompts: Callable[[int], Tokens],
+    prompts: Callable[[str], Tokens],
     told: Callable[[str], None],
 ) -> Measured:
-    """`prompts` gives those of a round. Before the first round each candidate runs once unmeasured, which also sets its repeats."""
+    """`prompts` gives those of "ROUND.REPEAT". Before the first round each candidate runs once unmeasured, which also sets its repeats."""
     measured = Measured(work)
     for candidate in candidates:
-        _, processor, _ = run(candidate, prompts(-1), work.new_tokens, 1)
+        _, processor, _ = run(candidate, [prompts("before")], work)
         repeats = math.ceil(_LEAST_PROCESSOR / max(processor, 1e-3))
         measured.repeats[candidate.name] = min(_MOST_REPEATS, repeats)
         measured.samples[candidate.name] = []
     for number in range(rounds):
-        texts = prompts(number)
         for candidate in candidates:
             repeats = measured.repeats[candidate.name]
-            written, processor, wall = run(candidate, texts, work.new_tokens, repeats)
+            batches = [prompts(f"{number}.{repeat}") for repeat in range(repeats)]
+            written, processor, wall = run(candidate, batches, work)
             per_token = 1e3 / (repeats * work.tokens)
             measured.samples[candidate.name].append(Sample(processor * per_token, wall * per_token))
             measured.written.setdefault(candidate.name, written)
@@ -65,14 +69,10 @@ def measure(
     return measured
 
 
-def run(
-    candidate: Candidate, prompts: Tokens, new_tokens: int, repeats: int
-) -> tuple[list[list[int]], float, float]:
-    """What was written, and the seconds of processor time and of the clock that it took."""
+def run(candidate: Candidate, batches: Sequence[Tokens], work: Work) -> tuple[list[list[int]], float, float]:
+    """What was written for the first batch, and the seconds of processor time and of the clock that all took."""
     time.sleep(_PAUSE)
-    written: list[list[int]] = []
     before, began = candidate.processor_seconds(), time.perf_counter()
-    for _ in range(repeats):
-        written = candidate.generate(prompts, new_tokens)
+    written = [candidate.generate(prompts, work.new_tokens, work.beams) for prompts in batches]
     wall, after = time.perf_counter() - began, candidate.processor_seconds()
-    return written, after - before, wall
+    return written[0], after - before, wall

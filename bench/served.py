@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,29 +20,46 @@ from typing import Self
 import trine
 from bench import accounting
 from bench.candidate import Tokens
-from trine.client import Client
+from bench.shapes import Vocabulary
+from trine.client import Client, Usage
 
 _TIMEOUT = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The server's settings that the bench sets; all others are the defaults."""
+
+    repository: Path
+    engine_threads: int
+    engine_max_slots: int
+    engine_cache_bytes: int
+
+
 class Served:
     """Prompts go in as text, of words that are one token each; answers come back as text and counts."""
+
+    word = "served"
 
     def __init__(
         self,
         name: str,
         checkpoint: str,
         folder: Path,
-        words: Mapping[int, str],
-        settings: Mapping[str, object],
+        vocabulary: Vocabulary,
+        settings: Settings,
     ) -> None:
         self.name = name
         self.facts: dict[str, str] = {}
-        self._checkpoint = checkpoint
-        self._words = words
+        self.checkpoint = checkpoint
+        self.vocabulary = vocabulary
+        self.target = ""
+        """The inference port, once it is entered."""
         self._log = folder / f"{name.replace(' ', '-')}.log"
         self._ports_file = folder / f"{name.replace(' ', '-')}.ports"
-        self._environment = {f"TRINE_{key.upper()}": str(value) for key, value in settings.items()} | {
+        self._environment = {
+            f"TRINE_{key.upper()}": str(value) for key, value in asdict(settings).items()
+        } | {
             "TRINE_GRPC_PORT": "0",
             "TRINE_HTTP_PORT": "0",
             "TRINE_ADMIN_PORT": "0",
@@ -61,8 +80,9 @@ class Served:
                 stderr=log,
             )
         ports = self._wait_for_ports()
-        self._client = Client(f"127.0.0.1:{ports['grpc']}", f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
-        version = self._client.load(self._checkpoint)
+        self.target = f"127.0.0.1:{ports['grpc']}"
+        self._client = Client(self.target, f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
+        version = self._client.load(self.checkpoint)
         self._generates = version.task == "generation"
         self.facts = {"trine": trine.__version__, "over": "gRPC", "numbers": version.precision}
         return self
@@ -75,19 +95,17 @@ class Served:
         ports: dict[str, int] = json.loads(self._ports_file.read_text())
         return ports
 
-    def generate(self, prompts: Tokens, new_tokens: int) -> list[list[int]]:
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
         call = self._client.generate if self._generates else self._client.translate
-        answers = call(self._checkpoint, self._texts(prompts), max_new_tokens=new_tokens)
-        counts = [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
-        if counts != [(len(prompt), new_tokens) for prompt in prompts]:
-            raise RuntimeError(f"{self.name} read or wrote other counts of tokens: {counts}")
+        texts = [self.vocabulary.text(prompt) for prompt in prompts]
+        answers = call(self.checkpoint, texts, max_new_tokens=new_tokens, beams=beams)
+        self._check([answer.usage for answer in answers], prompts, new_tokens)
         return [[] for _ in prompts]
 
-    def _texts(self, prompts: Tokens) -> list[str]:
-        return [
-            "".join(f" {self._words[token]}" for token in prompt if token in self._words)
-            for prompt in prompts
-        ]
+    def _check(self, usages: Sequence[Usage], prompts: Tokens, new_tokens: int) -> None:
+        counts = [(usage.input_tokens, usage.output_tokens) for usage in usages]
+        if counts != [(len(prompt), new_tokens) for prompt in prompts]:
+            raise RuntimeError(f"{self.name} read or wrote other counts of tokens: {counts}")
 
     def processor_seconds(self) -> float:
         return accounting.processor_seconds(self._process.pid)
@@ -105,12 +123,18 @@ class Served:
             self._process.wait()
 
 
-def settings(repository: Path, threads: int, slots: int, cache_bytes: int) -> dict[str, object]:
-    """The server's settings that the bench sets; all others are the defaults."""
-    return {
-        "repository": repository,
-        "import_root": repository,
-        "engine_threads": threads,
-        "engine_max_slots": slots,
-        "engine_cache_bytes": cache_bytes,
-    }
+class Streamed(Served):
+    """As Served, but each text is a stream of its own, read by a thread of its own."""
+
+    word = "streamed"
+
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
+        def read(prompt: Sequence[int]) -> Usage | None:
+            text = self.vocabulary.text(prompt)
+            deltas = self._client.stream_generate(self.checkpoint, text, max_new_tokens=new_tokens)
+            return [delta.usage for delta in deltas][-1]
+
+        with ThreadPoolExecutor(len(prompts)) as readers:
+            usages = [usage for usage in readers.map(read, prompts) if usage]
+        self._check(usages, prompts, new_tokens)
+        return [[] for _ in prompts]

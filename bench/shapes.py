@@ -38,26 +38,30 @@ SHAPES = {
         Shape("marian-6-6", "marian", 6, 512, 8, 2048, 32000, 512, 1, 2 << 30),
         Shape("gpt2-tiny", "gpt2", 2, 64, 4, 128, 2000, 320, 0, 256 << 20),
         Shape("marian-tiny", "marian", 2, 64, 4, 128, 2000, 320, 1, 256 << 20),
+        Shape("gpt2-thin", "gpt2", 1, 64, 4, 128, 50257, 1024, 0, 256 << 20),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A closed batch: all prompts at once, greedy search, no end token."""
+    """A closed batch: all prompts at once, no end token, greedy or beam search."""
 
     shape: str
     batch: int
     input_tokens: int
     """Of each prompt, special tokens included."""
     new_tokens: int
+    beams: int = 1
+    """1 is greedy search."""
 
     def __str__(self) -> str:
-        return f"{self.input_tokens} in, {self.new_tokens} out, batch {self.batch}"
+        search = f", beam {self.beams}" if self.beams > 1 else ""
+        return f"{self.input_tokens} in, {self.new_tokens} out, batch {self.batch}{search}"
 
     @property
     def tokens(self) -> int:
-        """What is generated."""
+        """What is answered: of beams only the best."""
         return self.batch * self.new_tokens
 
 
@@ -67,8 +71,20 @@ def words() -> Iterator[str]:
         yield from map("".join, itertools.product(SYLLABLES, repeat=length))
 
 
-def prompts(work: Work, word_ids: Sequence[int], end_ids: Sequence[int], seed: int) -> list[list[int]]:
-    """Token ids of each prompt, drawn from `word_ids`; the same for the same seed."""
-    draw = random.Random(f"{seed} {work}")
-    length = work.input_tokens - len(end_ids)
-    return [[*draw.choices(word_ids, k=length), *end_ids] for _ in range(work.batch)]
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What prompts are made of."""
+
+    words: dict[int, str]
+    """Token id to the word that it is."""
+    end_ids: list[int]
+    """Special tokens that a tokenized prompt ends with."""
+
+    def prompts(self, lengths: Sequence[int], seed: str) -> list[list[int]]:
+        """Token ids of prompts of the given lengths, special tokens included; the same for the same seed."""
+        draw, words = random.Random(seed), list(self.words)
+        return [[*draw.choices(words, k=n - len(self.end_ids)), *self.end_ids] for n in lengths]
+
+    def text(self, prompt: Sequence[int]) -> str:
+        """The text that is tokenized to this prompt."""
+        return "".join(f" {self.words[token]}" for token in prompt if token in self.words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +42,18 @@ def spread(values: Sequence[float]) -> Spread:
 def ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Spread:
     """How many times as many tokens we make of a processor-second: round by round, since a round's two share its noise."""
     return spread([b.processor / a.processor for a, b in zip(ours, theirs, strict=True)])
+
+
+def overhead(served: Sequence[Sample], runtime: Sequence[Sample]) -> list[float]:
+    """What the server adds, round by round. Negative where noise is larger."""
+    return [a.processor - b.processor for a, b in zip(served, runtime, strict=True)]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least value that at least `share` of all (above 0, at most 1) do not exceed. Raises ValueError without values."""
+    if not values:
+        raise ValueError("no values")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def table(

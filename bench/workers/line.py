@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
-Generate = Callable[[list[list[int]], int], list[list[int]]]
+Generate = Callable[..., list[list[int]]]
+"""`prompts` (token ids of each) and `new_tokens`, and where the worker knows them `beams` or `lengths`; answers the new tokens."""
 
 
 def serve(facts: dict[str, str], generate: Generate) -> None:
@@ -16,5 +17,4 @@ def serve(facts: dict[str, str], generate: Generate) -> None:
     os.dup2(2, 1)
     print(json.dumps(facts), file=out, flush=True)
     for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(generate(request["prompts"], request["new_tokens"])), file=out, flush=True)
+        print(json.dumps(generate(**json.loads(line))), file=out, flush=True)

@@ -1,4 +1,4 @@
-"""transformers' generate on PyTorch, float32, greedy.
+"""transformers' generate on PyTorch, float32, greedy or with beams.
 
 python -m bench.workers.pytorch CHECKPOINT THREADS
 """
@@ -21,14 +21,14 @@ class Model:
         loader = AutoModelForCausalLM if self._decoder_only else AutoModelForSeq2SeqLM
         self._model = loader.from_pretrained(folder, dtype=torch.float32).eval()
 
-    def generate(self, prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
+    def generate(self, prompts: list[list[int]], new_tokens: int, beams: int = 1) -> list[list[int]]:
         ids = torch.tensor(prompts)
         with torch.inference_mode():
             written = self._model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=False,
-                num_beams=1,
+                num_beams=beams,
                 max_new_tokens=new_tokens,
             )
         begin = ids.shape[1] if self._decoder_only else 1

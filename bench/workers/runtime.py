@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the engine does
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # both as the engine does
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 import sys
 from collections.abc import Sequence

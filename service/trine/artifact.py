@@ -4,8 +4,11 @@
     tokenizer.json                   how inputs are tokenized, and how outputs are detokenized unless target_tokenizer.json exists
     target_tokenizer.json            how outputs are detokenized (Marian)
     model.onnx      model.onnx.data      encoder or decoder family
+    copy.onnx                            decoder family on CUDA: copies cached tokens
     encoder.onnx    encoder.onnx.data    encoder-decoder family: source ids -> cross keys and values
     decoder.onnx    decoder.onnx.data    encoder-decoder family: one step
+    chat_template.jinja              how a conversation becomes a prompt, where the checkpoint says so
+    special_tokens_map.json          the special tokens that the template may name
     report.json                      the parity gate's report in full
 
 An artifact never changes after `publish`; whoever opens it may check every hash.
@@ -40,11 +43,26 @@ class Task(enum.StrEnum):
     SUMMARIZATION = "summarization"
 
 
+class Target(enum.StrEnum):
+    """The device that an artifact's graphs are written for. No graph of one runs on the other (docs/decisions/0013)."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class Precision(enum.StrEnum):
-    """Numbers in which a graph multiplies with its large weights; everything else is float32."""
+    """Numbers in which a graph multiplies with its large weights. FP32 and INT8: everything else is float32."""
 
     FP32 = "fp32"
     INT8 = "int8"
+    FP16 = "fp16"
+    """The whole graph and the cache, but for the logits."""
+    BF16 = "bf16"
+    """As FP16."""
+
+    @property
+    def target(self) -> Target:
+        return Target.CUDA if self in {Precision.FP16, Precision.BF16} else Target.CPU
 
 
 class WeightForm(enum.StrEnum):
@@ -63,7 +81,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheLayout(_Part, frozen=True):
-    """Shape of the key/value cache: per layer two buffers float32 [slots, kv_heads, capacity, head_dim]."""
+    """Shape of the key/value cache: per layer two buffers [slots, kv_heads, capacity, head_dim]; in pages on CUDA."""
 
     layers: int
     kv_heads: int
@@ -159,9 +177,10 @@ class Manifest(_Part, frozen=True):
     cross: CacheLayout | None = None
     generation: Generation | None = None
     languages: dict[str, int] = {}
-    """Code to token id, of a checkpoint that is told its languages by tokens (mBART, M2M100, NLLB)."""
+    """Code to token id, of a checkpoint that is told its languages by tokens (mBART, M2M100, NLLB, Marian with many targets)."""
     files: dict[str, FileRecord] = {}
     """Every file of the folder but the manifest itself."""
+    target: Target = Target.CPU
     format: int = FORMAT
 
 

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from tests.integration.server import Server
 from trine.client import AsyncClient
-from trine.errors import DeadlineExceeded
+from trine.errors import DeadlineExceeded, Overloaded
 
 CALLERS = 64
 KINDS = 30
@@ -105,6 +105,10 @@ async def caller(client: AsyncClient, seed: int, calls: int, expected: list[Told
             assert fate == 1
             outcomes["late"] += 1
             continue
+        except Overloaded:  # the server has not noticed yet that somebody left
+            outcomes["refused"] += 1
+            await asyncio.sleep(0.02)
+            continue
         outcomes["left" if told is None else "answered"] += 1
         assert told is None or told == expected[number]
     return outcomes
@@ -127,6 +131,7 @@ async def test_those_who_stay_are_answered_as_alone(server: Server, client: Asyn
     )
     assert outcomes["left"] > 0.03 * CALLERS * calls
     assert outcomes["late"] > 0
+    assert outcomes["answered"] > 0.7 * CALLERS * calls
     await idle(server)
     full = await asyncio.gather(*(Request(number % KINDS).whole(client) for number in range(CALLERS)))
     assert full == [expected[number % KINDS] for number in range(CALLERS)]

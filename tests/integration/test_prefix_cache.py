@@ -8,7 +8,9 @@ from typing import Any
 from tests.integration.server import Server
 from trine.client import Client
 
-PROMPT = """First Citizen:
+PROMPT = """A prologue that no other test has.
+
+First Citizen:
 Before we proceed any further, hear me speak.
 
 All:

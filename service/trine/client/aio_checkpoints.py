@@ -76,8 +76,8 @@ class AsyncCheckpoints:
     ) -> AsyncStream[Progress]:
         """Export, prove and publish the checkpoint folder `path`, absolute and in the server's own file system.
 
-        The last step has the version. `precision` is fp32, int8 or auto (int8 where the gate passes, else fp32); with `gate` "report"
-        the version is published whatever the gate says, and says so. `hold` keeps the name on the version that it means now. Leaving early cancels it.
+        The last step has the version. `precision` is fp32, int8 or auto (int8 where the gate passes, else fp32), and on CUDA fp16,
+        bf16 or auto (fp16); with `gate` "report" the version is published whatever the gate says, and says so. `hold` keeps the name on the version that it means now. Leaving early cancels it.
         """
         request = checkpoints.register_request(name, path, task, precision, gate, hold)
         call = self._checkpoints.RegisterCheckpoint(request, timeout=timeout)

@@ -1,6 +1,7 @@
 """The engine process: load one artifact, prove it, serve it over the inherited socket until the front ends it.
 
-    python -m trine.engine.main --fd 3 --artifact DIR --threads 2 --cache-bytes 268435456 --max-slots 64 --batch-tokens 2048
+    python -m trine.engine.main --fd 3 --artifact DIR --threads 2 --cache-bytes 268435456 --prefix-cache-bytes 67108864 \
+        --max-slots 64 --batch-tokens 2048
 
 One thread (the graphs' and the tokenizer's own pools aside): main loads, then `loop` runs. The first message to the front is
 Ready, or LoadFailed and exit status 1. SIGINT and SIGTERM are ignored, since the front decides when its engines end: by Stop,
@@ -31,11 +32,14 @@ from pathlib import Path
 from typing import Any
 
 from trine import frames
-from trine.artifact import Artifact, Family, Task, open_artifact
+from trine.artifact import Artifact, Family, Target, Task, open_artifact
 from trine.engine.loop import Loop, Scheduler
+from trine.engine.runtime import paged_cache
 from trine.engine.runtime.decoder import DecoderRunner
+from trine.engine.runtime.device import Device
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.kv import slots_for
+from trine.engine.runtime.paged_decoder import PagedDecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.selftest import drift
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
@@ -45,11 +49,14 @@ from trine.engine.scheduling.dynamic import DynamicBatcher
 from trine.engine.scheduling.meter import Meter
 from trine.engine.tasks.classification import Classification
 from trine.engine.tasks.generation import Generation
+from trine.engine.tasks.generative import GenerativeTask
+from trine.engine.tasks.summarization import Summarization
 from trine.engine.tasks.translation import Translation
+from trine.engine.text.chat import CHAT_TEMPLATE, ChatTemplate
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
 from trine.errors import ArtifactCorrupt, Bug, InvalidInput, TrineError
-from trine.sampling import Sampling
+from trine.sampling import Decoding
 from trine.telemetry import logs
 
 logger = logging.getLogger(__name__)
@@ -58,8 +65,8 @@ _PR_SET_PDEATHSIG = 1
 _MAX_CHUNK = 256
 """Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
 
-Runner = EncoderRunner | DecoderRunner | Seq2SeqRunner
-AnyTask = Classification | Generation | Translation
+Runner = EncoderRunner | DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
+AnyTask = Classification | Generation | Translation | Summarization
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,8 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trine.engine.main", description="Serves one artifact.")
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of a socket pair")
     parser.add_argument("--artifact", type=Path, required=True, help="the artifact's folder")
+    parser.add_argument(
+        "--provider", choices=list(Target), default=Target.CPU, help="what graphs run on"
+    )
+    parser.add_argument("--device-id", type=int, default=0, help="which CUDA device")
     parser.add_argument("--threads", type=int, required=True, help="threads of a graph run")
     parser.add_argument("--cache-bytes", type=int, required=True, help="size of the key/value cache")
+    parser.add_argument(
+        "--prefix-cache-bytes",
+        type=int,
+        required=True,
+        help="most memory for the beginnings of prompts; 0: none",
+    )
     parser.add_argument("--max-slots", type=int, required=True, help="most sequences that run at once")
     parser.add_argument("--batch-tokens", type=int, required=True, help="tokens of one batch or mixed step")
     parser.add_argument("--log-level", default="INFO", help="as the standard logging spells it")
@@ -106,29 +123,39 @@ def _parser() -> argparse.ArgumentParser:
 def _load(options: argparse.Namespace, sock: socket.socket) -> tuple[Loop[Any], frames.Ready]:
     """All that must go well before the first request. Raises TrineError."""
     began = time.monotonic()
+    device = Device(Target(options.provider), options.device_id)
+    device.require()
     artifact = open_artifact(options.artifact)
-    runner = _runner(artifact, options)
+    device.require_written_for(artifact.manifest)
+    runner = _runner(artifact, options, device)
     self_test_drift = _self_test(artifact, runner)
     meter = Meter(time.monotonic)
-    scheduler: Scheduler[Any] = _scheduler(runner, options.batch_tokens, meter)
+    scheduler: Scheduler[Any] = _scheduler(runner, options, meter)
     task = _task(artifact)
+    slots = 0 if isinstance(runner, EncoderRunner) else runner.slots
+    if isinstance(task, GenerativeTask):
+        task.most_beams = slots
     _warm_up(scheduler, task)
     meter.forget()
     # What is loaded lives as long as the process: the collector need not look at it at every step.
     gc.collect()
     gc.freeze()
-    slots = 0 if isinstance(runner, EncoderRunner) else runner.slots
     loop: Loop[Any] = Loop(sock, task, scheduler, meter)
     return loop, frames.Ready(time.monotonic() - began, self_test_drift, slots)
 
 
-def _runner(artifact: Artifact, options: argparse.Namespace) -> Runner:
+def _runner(artifact: Artifact, options: argparse.Namespace, device: Device) -> Runner:
     manifest, threads = artifact.manifest, options.threads
     if manifest.family is Family.ENCODER:
         return EncoderRunner(artifact, threads)
     if manifest.cache is None:
         raise ArtifactCorrupt("the artifact states no cache layout")
     chunk = min(_MAX_CHUNK, manifest.limits.max_input_tokens) if manifest.family is Family.DECODER else 1
+    if device.target is Target.CUDA:
+        slots = paged_cache.slots_for(
+            manifest.cache, manifest.limits, manifest.precision, options.cache_bytes, options.max_slots
+        )
+        return PagedDecoderRunner(artifact, threads, slots, chunk, device)
     slots = slots_for(
         manifest.cache, manifest.limits, options.cache_bytes, options.max_slots, chunk, manifest.cross
     )
@@ -138,13 +165,14 @@ def _runner(artifact: Artifact, options: argparse.Namespace) -> Runner:
 
 
 def _scheduler(
-    runner: Runner, budget: int, meter: Meter
+    runner: Runner, options: argparse.Namespace, meter: Meter
 ) -> DynamicBatcher | DecoderBatcher[Any] | EncoderDecoderBatcher[Any]:
+    budget = options.batch_tokens
     match runner:
         case EncoderRunner():
             return DynamicBatcher(runner, budget)
-        case DecoderRunner():
-            return DecoderBatcher(runner, budget, meter)
+        case DecoderRunner() | PagedDecoderRunner():
+            return DecoderBatcher(runner, budget, meter, options.prefix_cache_bytes)
         case Seq2SeqRunner():
             return EncoderDecoderBatcher(runner, budget, meter)
 
@@ -156,8 +184,14 @@ def _task(artifact: Artifact) -> AnyTask:
         return Classification(manifest, tokenizer)
     target = "target_tokenizer.json" if "target_tokenizer.json" in manifest.files else "tokenizer.json"
     detokenizer = Detokenizer(artifact.path(target))
-    kind = Generation if manifest.family is Family.DECODER else Translation
-    return kind(manifest, tokenizer, detokenizer, Choice)
+    match manifest.task:
+        case Task.SUMMARIZATION:
+            return Summarization(manifest, tokenizer, detokenizer, Choice)
+        case Task.TRANSLATION:
+            return Translation(manifest, tokenizer, detokenizer, Choice)
+        case _:
+            chat = ChatTemplate.open(artifact.folder) if CHAT_TEMPLATE in manifest.files else None
+            return Generation(manifest, tokenizer, detokenizer, Choice, chat)
 
 
 def _self_test(artifact: Artifact, runner: Runner) -> float:
@@ -176,9 +210,9 @@ def _warm_up(scheduler: Scheduler[Any], task: AnyTask) -> None:
     if isinstance(task, Classification):
         request = frames.Classify(0, ["a"], math.inf, 2, "", 0)
     else:
-        request = frames.Generate(0, ["a"], math.inf, 2, "", Sampling(), 2, stream=True)
+        request = frames.Generate(0, ["a"], math.inf, 2, "", Decoding(max_new_tokens=2), stream=True)
     call = Call(request.id, request.caller, request.priority, request.deadline, time.monotonic(), 1)
-    with contextlib.suppress(InvalidInput):  # a context too short for it
+    with contextlib.suppress(InvalidInput):  # a context too short for it, or a language that has to be told
         scheduler.add(task.prepare(request, call))
     while scheduler.waiting or scheduler.running:
         batch = scheduler.choose()

@@ -1,9 +1,10 @@
 """The one attention function that every architecture is exported with. The export process.
 
 transformers looks its attention up in a registry. `attend` is registered there under `NAME`; while a graph is traced it emits
-ONNX Runtime's GroupQueryAttention instead of computing anything, in the form that the current `Attention` asks for.
+ONNX Runtime's GroupQueryAttention (on CUDA PagedAttention) instead of computing anything, in the form that the current `Attention`
+asks for.
 
-All token-wise layers see packed tokens: T tokens of all sequences side by side, [1, T, hidden]. Only attention sees a batch:
+All token-wise layers see packed tokens: T tokens of all sequences side by side, [1, T, hidden]. Only GroupQueryAttention sees a batch:
 rows are gathered into [B, S, hidden] (`pad`), attended, and gathered back (`unpad`). Sizes: B sequences, S their padded width,
 T tokens, H heads, D head size.
 """
@@ -21,8 +22,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from trine.export import group_query_attention
+from trine.export import group_query_attention, paged_attention
 from trine.export.group_query_attention import KeyValue, Scores
+from trine.export.paged_attention import Pages
 
 NAME = "trine_packed"
 """Not known to transformers' mask registry, so that transformers builds no mask: the operator takes lengths instead."""
@@ -116,6 +118,35 @@ class CachedAttention(Attention):
         )
         self.present.extend(written)
         return self.packing.to_tokens(rows, query.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class PagedAttention(Attention):
+    """A decoder's on CUDA: as `CachedAttention`, on packed tokens and pages."""
+
+    pages: Pages
+    past: list[KeyValue]
+    """For each layer [pages, tokens, kv_heads, D] twice."""
+    rotary: tuple[Tensor, Tensor] | None = None
+    """As CachedAttention's, in the type of the queries."""
+    present: list[Tensor] = field(default_factory=list)
+    """As CachedAttention's."""
+
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
+        heads, tokens, width = query.shape[1:]
+        attended, *written = paged_attention.emit(
+            query.transpose(1, 2).reshape(tokens, -1),
+            key.transpose(1, 2).reshape(tokens, -1),
+            value.transpose(1, 2).reshape(tokens, -1),
+            scores,
+            heads=heads,
+            kv_heads=key.shape[1],
+            pages=self.pages,
+            past=self.past[module.layer_idx],
+            rotary=self.rotary,
+        )
+        self.present.extend(written)
+        return attended.reshape(1, tokens, heads, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import sys
 import threading
 from typing import IO, Any
 
+from trine.artifact import Target
 from trine.config import available_cores
 from trine.errors import ExportFailed, NotACheckpoint, TrineError
 from trine.export.plan import CheckpointInfo, ExportPlan, inspect
@@ -99,7 +100,12 @@ def _die_with_the_server() -> None:
 
 
 def _limit_memory(plan: ExportPlan, info: CheckpointInfo) -> None:
-    """Address space: `plan.memory_bytes`, or three times the weights in float32 (half-precision files double) plus 8 GB."""
+    """Address space: `plan.memory_bytes`, or three times the weights in float32 (half-precision files double) plus 8 GB.
+
+    None for CUDA, whose driver reserves addresses for all memory that there is.
+    """
+    if plan.precision is not None and plan.precision.target is Target.CUDA:
+        return
     limit = plan.memory_bytes or 3 * 2 * info.weight_bytes + _HEADROOM
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     limit = limit if most == resource.RLIM_INFINITY else min(limit, most)

@@ -69,7 +69,7 @@ def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
     )
     tables = rotary.tables(model, checkpoint.context_length(model.config), cache.head_dim)
     turned_inside = rotary.left_to_the_operator(model) if tables else contextlib.nullcontext()
-    with attention.emitting(model), _linear_layers(model), norms.fused(model), turned_inside:
+    with attention.emitting(model), linear_layers(model), norms.fused(model), turned_inside:
         graph.write(
             _PackedDecoder(model, tables),
             arguments=[*five_tokens_and_one.values(), past],
@@ -81,7 +81,7 @@ def export(model: PreTrainedModel, cache: CacheLayout, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _linear_layers(model: PreTrainedModel) -> Iterator[None]:
+def linear_layers(model: PreTrainedModel) -> Iterator[None]:
     """GPT-2 stores its linear layers transposed (Conv1D), which exports as Gemm; quantizers and fusions know MatMul only.
 
     The originals come back afterwards: the reference of the parity gate is the checkpoint as transformers runs it.

@@ -63,6 +63,11 @@ class Int8Limits:
 
 
 FP32 = GateLimits()
+FP16 = GateLimits(logits=1e-2, batch_logits=1e-2, greedy=0.97, ties=1.0, tie_margin=1e-2, self_test=1e-2)
+"""float16 on CUDA against the checkpoint in float32 (docs/decisions/0013). The bits depend on the company there, since cuBLAS takes
+another kernel for another number of rows; where a continuation parts from the original's, the two tokens must be close."""
+BF16 = GateLimits(logits=6e-2, batch_logits=6e-2, greedy=0.97, ties=1.0, tie_margin=6e-2, self_test=6e-2)
+"""As FP16; bfloat16 keeps 8 bits of each number instead of 11."""
 INT8 = Int8Limits()
 
 
@@ -91,6 +96,8 @@ class Report:
     """What is proved when all checks pass."""
     overridden: bool = False
     """Published whatever it says."""
+    unproved: str = ""
+    """Why nothing was compared."""
 
     @property
     def passed(self) -> bool:
@@ -109,6 +116,8 @@ class Report:
     @property
     def reason(self) -> str:
         """One line for people, with figures."""
+        if self.unproved:
+            return f"not verified: {self.unproved}"
         return f"{self.claim if self.passed else 'the parity gate failed'}: {self.figures}"
 
     def at_most(self, name: str, values: Iterable[float], limit: float) -> None:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trine.artifact import Target
 from trine.config import available_cores
 from trine.errors import ExportFailed, NotPossible, TrineError, from_reason
 from trine.export.plan import ExportPlan
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 CHILD = ("-I", "-m", "trine.export.child")
 _REQUIRED = ("torch", "transformers", "optimum", "onnx", "onnxscript")
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_DEVICES = "CUDA_VISIBLE_DEVICES"
 _LOG_TAIL = 8192
 
 
@@ -104,7 +106,7 @@ async def _start(
             stdout=channel.fileno(),
             stderr=stderr,
             cwd=home,
-            env=_environment(home, plan.threads or available_cores()),
+            env=_environment(home, plan),
             start_new_session=True,
         )
 
@@ -115,8 +117,13 @@ async def _send(writer: asyncio.StreamWriter, plan: ExportPlan) -> None:
         await writer.drain()
 
 
-def _environment(home: Path, threads: int) -> dict[str, str]:
+def _environment(home: Path, plan: ExportPlan) -> dict[str, str]:
+    threads = plan.threads or available_cores()
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    if plan.precision is None or plan.precision.target is Target.CPU:
+        kept[_DEVICES] = ""
+    elif _DEVICES in os.environ:
+        kept[_DEVICES] = os.environ[_DEVICES]
     return kept | {
         "HOME": str(home),
         "TMPDIR": str(home),
@@ -127,7 +134,6 @@ def _environment(home: Path, threads: int) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
-        "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads take the cores from the engines beside

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from trine import artifact
-from trine.artifact import Family, Precision, Task
+from trine.artifact import Family, Precision, Target, Task
 from trine.errors import NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, WrongTask
 from trine.registry.architectures import ARCHITECTURES, Architecture
 
-RECIPE = "2"
+RECIPE = "3"
 """Version of the export: raised whenever the same checkpoint would give another artifact."""
 
 CONFIG = "config.json"
@@ -86,7 +86,7 @@ class ExportPlan:
     task: Task | None = None
     """None: the architecture's default."""
     precision: Precision | None = Precision.FP32
-    """None: int8 where its gate passes, else float32."""
+    """None: int8 where its gate passes, else float32. float16 and bfloat16 are for CUDA."""
     gate: Gate = Gate.ENFORCE
     digest: str = ""
     """What `inspect` told before; an export of files that have changed since then is refused. Empty: not compared."""
@@ -96,6 +96,8 @@ class ExportPlan:
     """Address space of the export process; 0: three times the weights (as float32) plus 8 GB."""
     threads: int = 0
     """0: what affinity and cgroup allow."""
+    device_id: int = 0
+    """The CUDA device that half precision is proved on."""
 
     def to_json(self) -> str:
         fields = {name: getattr(self, name) for name in self.__slots__}
@@ -129,6 +131,8 @@ def inspect(
     architecture = _architecture(config)
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
+    if precision and precision.target is Target.CUDA and architecture.family is not Family.DECODER:
+        raise UnsupportedArchitecture(f"{architecture.name} is not supported on CUDA: the decoder family alone is")
     weights = _weight_files(entries)
     if _VOCABULARIES.isdisjoint(entries):
         raise NotACheckpoint("the folder has no tokenizer", field="path")

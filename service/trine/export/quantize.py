@@ -5,13 +5,15 @@
 
 A row's scale depends on nothing but the row, and integer sums have no rounding, so a sequence's answer is the same alone and in
 any batch, bit for bit. ONNX Runtime's own dynamic quantization takes one scale for a whole batch, so that one caller's text
-changes another's answer (docs/decisions/0009). The quantized rows are shared by all products that read them.
+changes another's answer (docs/decisions/0009). Products that read the same rows, as those for queries, keys and values, become one:
+the rows are quantized once, and the threads of a decode step meet less often (docs/decisions/0011). The bits are the same.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,26 @@ def rewrite(model: onnx.ModelProto, form: WeightForm) -> None:
         model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    tensor: onnx.TensorProto
+    transposed: bool
+    """Stored as [outputs, inputs]."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.tensor.name}{'.t' if self.transposed else ''}"
+
+    @property
+    def outputs(self) -> int:
+        return int(self.tensor.dims[0 if self.transposed else 1])
+
+    def values(self) -> NDArray[np.float32]:
+        """[inputs, outputs]"""
+        stored: NDArray[np.float32] = numpy_helper.to_array(self.tensor)
+        return stored.T if self.transposed else stored
+
+
 class _Rewriting:
     """The nodes and constants of the new graph, in the order of the old one."""
 
@@ -84,46 +106,61 @@ class _Rewriting:
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._rows: dict[str, tuple[str, str]] = {}
         """What has been quantized: name of x to the names of its integers and of its scales."""
-        self._shapes: dict[str, int] = {}
-        """Inputs of each weight that has been quantized, by the name of its integers."""
+        self._products = {n.output[0]: weight for n in graph.node if (weight := self._weight(n)) is not None}
+        """By their outputs."""
+        self._members: dict[str, list[onnx.NodeProto]] = {}
+        """Products that read the same rows, by the name of those."""
+        for node in graph.node:
+            if node.output[0] in self._products:
+                self._members.setdefault(node.input[0], []).append(node)
 
     def take(self, node: onnx.NodeProto) -> None:
-        weight = self._weight(node)
-        if weight is None:
+        if node.output[0] not in self._products:
             self.nodes.append(node)
             return
-        weights, scales = self._quantized_weight(*weight)
-        rows, row_scales = self._quantized_rows(node.input[0], self._shapes[weights])
-        bias = node.input[2] if len(node.input) > 2 else ""
+        if members := self._members.pop(node.input[0], None):
+            self._multiply(members)
+        if _bias(node):
+            self._add("Add", [_unbiased(node), _bias(node)], node.output[0])
+
+    def _multiply(self, members: list[onnx.NodeProto]) -> None:
+        """One product for all that read the same rows, where the first of them stands, and its parts."""
+        weights, scales = self._quantized_weights([self._products[node.output[0]] for node in members])
+        rows, row_scales = self._quantized_rows(members[0].input[0], len(self.constants[weights]))
         one, zero = self._constant("int8.one", np.float32(1)), self._constant("int8.zero", np.uint8(_ZERO))
         operands = [rows, weights, one, scales, zero, *([zero] if self._form is WeightForm.U8 else [])]
-        product = self._add("MatMulIntegerToFloat", operands, f"{node.output[0]}.int8", domain=_CONTRIB)
-        scaled = self._add("Mul", [product, row_scales], f"{product}.scaled" if bias else node.output[0])
-        if bias:
-            self._add("Add", [scaled, bias], node.output[0])
+        product = self._add("MatMulIntegerToFloat", operands, f"{members[0].output[0]}.int8", domain=_CONTRIB)
+        outputs = [_unbiased(node) for node in members]
+        if len(outputs) == 1:
+            self._add("Mul", [product, row_scales], outputs[0])
+            return
+        scaled = self._add("Mul", [product, row_scales], f"{product}.scaled")
+        widths = [self._products[node.output[0]].outputs for node in members]
+        sizes = self._constant(f"{product}.widths", np.array(widths, np.int64))
+        self.nodes.append(
+            helper.make_node("Split", [scaled, sizes], outputs, name=f"{product}.split", axis=-1)
+        )
 
-    def _weight(self, node: onnx.NodeProto) -> tuple[onnx.TensorProto, bool] | None:
-        """The constant that `node` multiplies rows with, and whether it is stored transposed; None: not for us."""
+    def _weight(self, node: onnx.NodeProto) -> _Weight | None:
+        """The constant that `node` multiplies rows with; None: not for us."""
         if node.op_type not in ("MatMul", "Gemm") or node.domain or node.input[1] not in self._weights:
             return None
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        transposed = bool(attributes.get("transB", 0))
+        weight = _Weight(self._weights[node.input[1]], bool(attributes.get("transB", 0)))
         scaled = attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0
-        tensor = self._weights[node.input[1]]
-        if attributes.get("transA", 0) or scaled or tensor.data_type != TensorProto.FLOAT:
+        if attributes.get("transA", 0) or scaled or weight.tensor.data_type != TensorProto.FLOAT:
             return None
-        if len(tensor.dims) != 2 or tensor.dims[0 if transposed else 1] < _MIN_OUTPUTS:
+        if len(weight.tensor.dims) != 2 or weight.outputs < _MIN_OUTPUTS:
             return None
-        return tensor, transposed
+        return weight
 
-    def _quantized_weight(self, tensor: onnx.TensorProto, transposed: bool) -> tuple[str, str]:
-        """Names of the integers [inputs, outputs] and of the scales [outputs]; a weight that is used twice is stored once."""
-        name = f"{tensor.name}.{self._form}{'.t' if transposed else ''}"
+    def _quantized_weights(self, weights: list[_Weight]) -> tuple[str, str]:
+        """Names of the integers [inputs, outputs] of all side by side, and of the scales [outputs]; what is used twice is stored once."""
+        name = f"{'+'.join(weight.name for weight in weights)}.{self._form}"
         if name not in self.constants:
-            stored = numpy_helper.to_array(tensor)
-            integers, scales = quantize_weight(stored.T if transposed else stored, self._form)
-            self._shapes[self._constant(name, integers)] = len(integers)
-            self._constant(f"{name}.scale", scales)
+            parts = [quantize_weight(weight.values(), self._form) for weight in weights]
+            self._constant(name, np.concatenate([integers for integers, _ in parts], axis=1))
+            self._constant(f"{name}.scale", np.concatenate([scales for _, scales in parts]))
         return name, f"{name}.scale"
 
     def _quantized_rows(self, x: str, length: int) -> tuple[str, str]:
@@ -151,6 +188,16 @@ class _Rewriting:
     def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
+
+
+def _bias(node: onnx.NodeProto) -> str:
+    """A Gemm's; "" where there is none."""
+    return str(node.input[2]) if len(node.input) > 2 else ""
+
+
+def _unbiased(node: onnx.NodeProto) -> str:
+    """Name of what a product gives before its bias."""
+    return f"{node.output[0]}.scaled" if _bias(node) else node.output[0]
 
 
 def quantize_weight(

@@ -14,16 +14,20 @@ import msgspec
 import torch
 
 from trine import artifact
-from trine.artifact import REPORT, Artifact, Family, Manifest, Precision
+from trine.artifact import REPORT, Artifact, Family, Manifest, Precision, Target, Task
+from trine.engine.runtime.device import Device
 from trine.errors import NotACheckpoint
 from trine.export import (
     agreement,
+    chat,
     checkpoint,
+    cuda,
     decoder_graph,
     encoder_graph,
     gate,
     manifest,
     optimize,
+    paged_decoder_graph,
     quantize,
     seq2seq_graph,
     tokenizer,
@@ -43,18 +47,21 @@ _SMALL = 25_000_000
 
 
 def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> Report:
-    """Fill and seal `plan.staging`, whatever the gate says; the report says it. Raises CheckpointRefused."""
+    """Fill and seal `plan.staging`, whatever the gate says; the report says it. Raises CheckpointRefused, or NotPossible without CUDA."""
+    half = plan.precision if cuda.wanted(plan.precision) else None
+    device = cuda.device_of(plan) if half else None
     told("read", 0.2, "loading the weights")
     loaded = checkpoint.load(plan.checkpoint, info)
     threads = threads if loaded.parameters > _SMALL else 1
     torch.set_num_threads(threads)
-    described = manifest.describe(loaded, Precision.FP32)
+    described = manifest.describe(loaded, half or Precision.FP32)
     told("read", 1.0, f"{info.architecture}, {loaded.parameters / 1e6:.1f} million parameters")
 
     told("export", 0.0, f"tracing to ONNX, {described.family} family")
     _write_graphs(loaded, described, plan)
     tokenizer.write(loaded.tokenizer, described.vocab_size, plan.staging)
-    told("export", 1.0, "graphs and tokenizer written")
+    template = chat.write(loaded.tokenizer, plan.staging) if info.task is Task.GENERATION else ""
+    told("export", 1.0, "graphs and tokenizer written" + (f"; chat template: {template}" if template else ""))
 
     told("optimize", 0.0, "cleaning the graphs")
     optimize.optimize(plan.staging)
@@ -62,13 +69,15 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
 
     # Beside the staging folder, hence on the same disk: what is chosen is moved, not copied.
     with tempfile.TemporaryDirectory(dir=plan.staging.parent, prefix=".int8-") as folder:
-        int8 = None if plan.precision is Precision.FP32 else _quantize(described, Path(folder), plan, told)
-        report, chosen = _verify(loaded, described, int8, plan, threads, told)
+        no_int8 = half or plan.precision is Precision.FP32
+        int8 = None if no_int8 else _quantize(described, Path(folder), plan, told)
+        report, chosen = _verify(loaded, described, int8, plan, threads, told, device)
         if chosen.precision is Precision.INT8:
             _move_graphs(Path(folder), plan.staging)
     if inspect(plan.checkpoint, info.task, plan.precision, plan.gate) != info:
         raise NotACheckpoint("the checkpoint's files changed while they were exported")
     report.details["ignored_generation_settings"] = manifest.ignored_settings(loaded)
+    report.details["chat_template"] = template
     report.overridden = plan.gate is Gate.REPORT
     (plan.staging / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
     artifact.seal(plan.staging, msgspec.structs.replace(chosen, parity=report.parity))
@@ -80,6 +89,10 @@ def _write_graphs(loaded: Checkpoint, described: Manifest, plan: ExportPlan) -> 
         encoder_graph.export(loaded.model, plan.staging)
         return
     assert described.cache is not None
+    if described.target is Target.CUDA:
+        dtype = paged_decoder_graph.DTYPES[described.precision]
+        paged_decoder_graph.export(loaded.model, described.cache, dtype, plan.staging)
+        return
     graphs = decoder_graph if described.family is Family.DECODER else seq2seq_graph
     graphs.export(loaded.model, described.cache, plan.staging)
 
@@ -95,22 +108,29 @@ def _quantize(described: Manifest, folder: Path, plan: ExportPlan, told: Told) -
 
 
 def _verify(
-    loaded: Checkpoint, described: Manifest, int8: Artifact | None, plan: ExportPlan, threads: int, told: Told
+    loaded: Checkpoint,
+    described: Manifest,
+    int8: Artifact | None,
+    plan: ExportPlan,
+    threads: int,
+    told: Told,
+    device: Device | None,
 ) -> tuple[Report, Manifest]:
-    """float32 against the checkpoint, then int8 against float32: the verdict on what is to be served, and its manifest.
+    """float32 against the checkpoint, then int8 against float32: the verdict on what is to be served, and its manifest. On CUDA half
+    precision against the checkpoint.
 
     The runners open artifacts only, so the folder is sealed twice: here to be proved, later with the proof.
     """
     told("verify", 0.0, "comparing with the checkpoint")
     share = 1.0 if int8 is None else _FP32_SHARE
     fp32 = Artifact(plan.staging, artifact.seal(plan.staging, described))
-    report = verify.prove(
-        loaded,
-        fp32,
-        threads=threads,
-        told=lambda done: told("verify", share * done, "comparing with the checkpoint"),
-        limits=gate.FP32,
-    )
+
+    def heard(done: float) -> None:
+        told("verify", share * done, "comparing with the checkpoint")
+
+    if described.target is Target.CUDA:
+        return cuda.prove(loaded, fp32, device, threads=threads, told=heard), described
+    report = verify.prove(loaded, fp32, threads=threads, told=heard, limits=gate.FP32)
     asked = plan.precision is Precision.INT8
     if int8 is None or not (report.passed or asked):
         return report, described

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trine.artifact import Artifact, Family
 from trine.engine.runtime import selftest
+from trine.engine.runtime.device import Device
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
@@ -32,9 +33,15 @@ Told = Callable[[float], None]
 
 
 def prove(
-    checkpoint: Checkpoint, artifact: Artifact, *, threads: int, told: Told, limits: GateLimits = gate.FP32
+    checkpoint: Checkpoint,
+    artifact: Artifact,
+    *,
+    threads: int,
+    told: Told,
+    limits: GateLimits = gate.FP32,
+    device: Device | None = None,
 ) -> Report:
-    """Run every check. A check that fails ends nothing: the report has them all."""
+    """Run every check. A check that fails ends nothing: the report has them all. `device`: the first one of the artifact's target."""
     report = Report(limits)
     reference = Reference(checkpoint, artifact.manifest.generation)
     sequences = _sequences(checkpoint, artifact, reference, report, limits)
@@ -43,7 +50,7 @@ def prove(
         _compare_encoder(runner, artifact.manifest.multi_label, reference, sequences, report, limits, told)
         drift = selftest.drift(artifact, runner)
     else:
-        walker = Walker.of(artifact, threads)
+        walker = Walker.of(artifact, threads, device)
         _compare_generation(walker, artifact, reference, sequences, report, limits, told)
         drift = selftest.drift(artifact, walker.runner)
     report.at_most("self_test", [drift], limits.self_test)

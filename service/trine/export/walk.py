@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.artifact import Artifact, Family, Generation
+from trine.artifact import Artifact, Family, Generation, Target
 from trine.engine.runtime.decoder import DecoderRunner
+from trine.engine.runtime.device import Device
+from trine.engine.runtime.paged_decoder import PagedDecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.export.reference import Logits
 from trine.sampling import Sampling
 
-Runner = DecoderRunner | Seq2SeqRunner
+Runner = DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
 
 GROUP = 8
 """Sequences that are walked together, and rows of the runners here."""
@@ -28,7 +30,9 @@ CHUNK = 48
 """Prompt tokens of one step here; the long probes take several."""
 
 
-def open_runner(artifact: Artifact, threads: int) -> Runner:
+def open_runner(artifact: Artifact, threads: int, device: Device | None = None) -> Runner:
+    if artifact.manifest.target is Target.CUDA:
+        return PagedDecoderRunner(artifact, threads, slots=GROUP, device=device)
     runner = DecoderRunner if artifact.manifest.family is Family.DECODER else Seq2SeqRunner
     return runner(artifact, threads, slots=GROUP)
 
@@ -90,11 +94,11 @@ class Walker:
         self.max_context = max_context
 
     @classmethod
-    def of(cls, artifact: Artifact, threads: int) -> Walker:
-        """A walker with a runner of its own."""
+    def of(cls, artifact: Artifact, threads: int, device: Device | None = None) -> Walker:
+        """A walker with a runner of its own; `device`: which one of the artifact's target."""
         manifest = artifact.manifest
         assert manifest.generation is not None
-        runner = open_runner(artifact, threads)
+        runner = open_runner(artifact, threads, device)
         limits = manifest.limits
         return cls(
             runner, manifest.generation, limits.max_input_tokens if runner.mixed else limits.max_output_tokens

@@ -90,21 +90,29 @@ class _Precision:
 class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Precision.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRECISION_UNSPECIFIED: _Precision.ValueType  # 0
-    """Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32."""
+    """Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32; on CUDA PRECISION_FP16."""
     PRECISION_FP32: _Precision.ValueType  # 1
     """32-bit floating point."""
     PRECISION_INT8: _Precision.ValueType  # 2
     """8-bit integers with a scale for each row of activations and for each output channel of weights."""
+    PRECISION_FP16: _Precision.ValueType  # 3
+    """float16 all through, logits aside; for servers that compute on CUDA."""
+    PRECISION_BF16: _Precision.ValueType  # 4
+    """bfloat16 all through, logits aside; for servers that compute on CUDA."""
 
 class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
     """Numbers in which a version multiplies with its large weights."""
 
 PRECISION_UNSPECIFIED: Precision.ValueType  # 0
-"""Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32."""
+"""Not decided yet; in a request: PRECISION_INT8 where the parity gate passes with it, else PRECISION_FP32; on CUDA PRECISION_FP16."""
 PRECISION_FP32: Precision.ValueType  # 1
 """32-bit floating point."""
 PRECISION_INT8: Precision.ValueType  # 2
 """8-bit integers with a scale for each row of activations and for each output channel of weights."""
+PRECISION_FP16: Precision.ValueType  # 3
+"""float16 all through, logits aside; for servers that compute on CUDA."""
+PRECISION_BF16: Precision.ValueType  # 4
+"""bfloat16 all through, logits aside; for servers that compute on CUDA."""
 Global___Precision: _TypeAlias = Precision  # noqa: Y015
 
 class _Gate:
@@ -500,7 +508,7 @@ class RegisterCheckpointRequest(_message.Message):
     task: Global___Task.ValueType
     """What it shall answer. Default: what the architecture in the config is for."""
     precision: Global___Precision.ValueType
-    """Numbers to multiply in. Default PRECISION_UNSPECIFIED: int8 where the gate passes with it, else float32."""
+    """Numbers to multiply in. Default PRECISION_UNSPECIFIED: int8 where the gate passes with it, else float32; on CUDA float16."""
     hold: _builtins.bool
     """Leave the alias "live" where it is, and do not load. Default false: the new version is loaded and "live" moves to it."""
     gate: Global___Gate.ValueType

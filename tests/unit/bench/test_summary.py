@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from bench import report, summary
+from bench import summary
 from bench.summary import Sample, Spread
 
 
@@ -35,7 +35,7 @@ def test_rounds_that_do_not_pair_are_an_error() -> None:
 
 
 def test_the_servers_share_is_a_difference_of_pairs() -> None:
-    assert report.overhead(samples(5, 7, 3), samples(4, 8, 1)) == [1, -1, 2]
+    assert summary.overhead(samples(5, 7, 3), samples(4, 8, 1)) == [1, -1, 2]
 
 
 def test_a_table_has_a_dash_where_nothing_was_measured() -> None:
@@ -50,3 +50,13 @@ def test_the_json_keeps_every_sample() -> None:
     assert data["processor_ms_per_token"] == {"median": 2, "lower": 1.5, "upper": 2.5}
     assert data["wall_ms_per_token"]["median"] == 4
     assert data["rounds"] == [{"processor": value, "wall": 2 * value} for value in (1, 2, 3)]
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert summary.percentile(values, 0.5) == 50
+    assert summary.percentile(values, 0.95) == 95
+    assert summary.percentile(values, 1) == 100
+    assert summary.percentile([7.0], 0.01) == 7
+    with pytest.raises(ValueError, match="no values"):
+        summary.percentile([], 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import subprocess
@@ -12,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 from tests.unit.engine.loop_front import classify, generate
 from tests.unit.engine.runtime import tiny_artifacts
 from tests.unit.engine.runtime.tiny_weights import VOCAB, Weights, seq2seq_logits
 from trine import frames
-from trine.artifact import Family, SelfTest
+from trine.artifact import Family, SelfTest, Target
+from trine.sampling import BeamSearch, Decoding
 
 TOKENIZER: dict[str, Any] = {
     "version": "1.0",
@@ -46,11 +49,11 @@ def weights() -> Weights:
 class Engine:
     """An engine process and the front's end of its socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "trine.engine.main", "--fd", str(theirs.fileno())]
         command += ["--artifact", str(folder), "--threads", "1", "--cache-bytes", "1000000"]
-        command += ["--prefix-cache-bytes", "100000", "--max-slots", "4", "--batch-tokens", "64"]
+        command += ["--prefix-cache-bytes", "100000", "--max-slots", "4", "--batch-tokens", "64", *options]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
         theirs.close()
         self._socket.settimeout(60)
@@ -78,8 +81,8 @@ class Engine:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Engine]:
-    engine = Engine(folder)
+def started(folder: Path, *options: str) -> Iterator[Engine]:
+    engine = Engine(folder, *options)
     try:
         yield engine
     finally:
@@ -180,3 +183,37 @@ def test_a_damaged_artifact(tmp_path: Path, weights: Weights, damage: str) -> No
         assert failed.reason == "ARTIFACT_CORRUPT"
         assert str(tmp_path) not in failed.message
         assert engine.process.wait(20) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "provider", "reason"),
+    [
+        (Target.CPU, "cuda", "the installed onnxruntime has no CUDA provider; see docs/gpu.md"),
+        (
+            Target.CUDA,
+            "cpu",
+            "the version was exported for cuda, and this server computes on cpu: register it again",
+        ),
+    ],
+)
+def test_another_device_than_there_is(
+    tmp_path: Path, weights: Weights, target: Target, provider: str, reason: str
+) -> None:
+    if provider == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    folder = write(tmp_path / "artifact", Family.DECODER, weights, target=target)
+    with started(folder, "--provider", provider) as engine:
+        assert engine.receive() == frames.LoadFailed("NOT_POSSIBLE", reason)
+        assert engine.process.wait(20) == 1
+
+
+def test_a_search_has_at_most_as_many_beams_as_there_are_rows(tmp_path: Path, weights: Weights) -> None:
+    with started(write(tmp_path / "artifact", Family.DECODER, weights)) as engine:
+        ready = engine.receive()
+        assert ready.slots == 4
+        for number in (4, 5):
+            decoding = Decoding(max_new_tokens=3, beam_search=BeamSearch(number, n_best=number))
+            engine.send(frames.Generate(number, ["w3 w5"], math.inf, 2, "", decoding, stream=False))
+        refused, answer = engine.receive(), engine.receive()
+        assert (refused.id, refused.reason, refused.field) == (5, "INVALID_INPUT", "beam_search.beams")
+        assert len(answer.generated[0].hypotheses) == 4

@@ -5,7 +5,7 @@ So all that is around the operator runs here as it would on CUDA, in float32: th
 
 from __future__ import annotations
 
-import warnings
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
+from trine.export import graph
+
 _DOMAIN = "trine.tests"
 
 
-class PagedAttention(torch.nn.Module):
+class PagedAttention(torch.nn.Module):  # type: ignore[misc]
     """One node; its attributes and the page size are constants of the graph."""
 
     def __init__(self, attributes: dict[str, Any], page: int) -> None:
@@ -51,8 +53,8 @@ class PagedAttention(torch.nn.Module):
         keys = key_cache.flatten(0, 1).index_copy(0, slots.long(), key)
         values = value_cache.flatten(0, 1).index_copy(0, slots.long(), value.reshape(key.shape))
         written = keys.reshape(key_cache.shape), values.reshape(value_cache.shape)
-        seen = [part[table.long()].flatten(1, 2)[owner] for part in written]
-        attended = self._attend(query, *seen, place)
+        seen_keys, seen_values = (part[table.long()].flatten(1, 2)[owner] for part in written)
+        attended = self._attend(query, seen_keys, seen_values, place)
         return attended.flatten(1), *written
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor, place: Tensor) -> Tensor:
@@ -81,14 +83,18 @@ def replace(path: Path, page: int) -> int:
     """Rewrite the graph: each PagedAttention becomes a function of standard operators. Returns how many there were."""
     model = onnx.load(str(path), load_external_data=False)
     nodes = [node for node in model.graph.node if node.op_type == "PagedAttention"]
-    for index, node in enumerate(nodes):
+    functions: dict[str, onnx.FunctionProto] = {}
+    for node in nodes:
         attributes = {part.name: helper.get_attribute_value(part) for part in node.attribute}
-        function = _function(f"Paged{index}", attributes, _head_dim(model, node), page)
-        model.functions.append(function)
-        kept = [name for name in node.input if name][: len(function.input)]
+        function = functions.get(str(attributes)) or _function(
+            f"Paged{len(functions)}", attributes, _head_dim(model, node), page
+        )
+        functions[str(attributes)] = function
+        given = [name for name in node.input if name][: len(function.input)]
         del node.input[:], node.attribute[:]
-        node.input.extend(kept)
+        node.input.extend(given)
         node.op_type, node.domain = function.name, _DOMAIN
+    model.functions.extend(functions.values())
     model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     onnx.save(model, str(path))
     return len(nodes)
@@ -100,43 +106,46 @@ def _head_dim(model: onnx.ModelProto, node: onnx.NodeProto) -> int:
 
 
 def _function(name: str, attributes: dict[str, Any], head_dim: int, page: int) -> onnx.FunctionProto:
-    kv_heads, rotary = attributes["kv_num_heads"], bool(attributes.get("do_rotary"))
-    width, cache = kv_heads * head_dim, (6, page, kv_heads, head_dim)
-    integers = [
-        torch.tensor(values, dtype=torch.int32) for values in ([0, 2, 5], [3, 0], [[0, 1, 2], [3, 4, 5]])
-    ]
+    kv_heads = attributes["kv_num_heads"]
+    integers = ([0, 2, 5], [3, 0], [[0, 1, 2], [3, 4, 5]])
     arguments = [
         torch.randn(5, attributes["num_heads"] * head_dim),
-        *(torch.randn(5, width) for _ in range(2)),
-        *(torch.randn(cache) for _ in range(2)),
-        *integers,
+        *(torch.randn(5, kv_heads * head_dim) for _ in range(2)),
+        *(torch.randn(6, page, kv_heads, head_dim) for _ in range(2)),
+        *(torch.tensor(values, dtype=torch.int32) for values in integers),
         *(torch.randn(48, head_dim // 2) for _ in range(2)),
     ]
-    free = torch.export.Dim.DYNAMIC
-    one, two, pages = {0: free}, {0: free, 1: free}, {0: free}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            PagedAttention(attributes, page),
-            tuple(arguments),
-            dynamo=True,
-            opset_version=21,
-            dynamic_shapes=(one, one, one, pages, pages, one, one, two, one, one),
-            verbose=False,
+    one, table = {0: graph.DYNAMIC}, {0: graph.DYNAMIC, 1: graph.DYNAMIC}
+    inputs = [
+        "query",
+        "key",
+        "value",
+        "key_cache",
+        "value_cache",
+        "cumulative",
+        "past",
+        "table",
+        "cos",
+        "sin",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "function.onnx"
+        dynamic = [table if name == "table" else one for name in inputs]
+        graph.write(
+            PagedAttention(attributes, page), arguments, dynamic, inputs, ["attended", "k", "v"], path
         )
-    assert program is not None
-    graph = program.model_proto.graph
+        body = onnx.load(str(path)).graph
     constants = [
         helper.make_node(
             "Constant", [], [part.name], value=numpy_helper.from_array(numpy_helper.to_array(part))
         )
-        for part in graph.initializer
+        for part in body.initializer
     ]
     return helper.make_function(
         _DOMAIN,
         name,
-        [value.name for value in graph.input][: 10 if rotary else 8],
-        [value.name for value in graph.output],
-        [*constants, *graph.node],
-        [helper.make_opsetid("", 21)],
+        inputs[: 10 if attributes.get("do_rotary") else 8],
+        ["attended", "k", "v"],
+        [*constants, *body.node],
+        [helper.make_opsetid("", graph.OPSET)],
     )

@@ -141,17 +141,36 @@ def test_a_gemm_keeps_its_bias_and_its_order(bias: bool, transposed: int) -> Non
     assert "Gemm" not in operators(model)
 
 
-def test_products_of_the_same_rows_share_their_quantization() -> None:
+def test_products_of_the_same_rows_become_one_and_keep_their_bits() -> None:
     nodes = [helper.make_node("MatMul", ["x", weight], [weight + "y"]) for weight in ("q", "k", "v")]
     nodes.append(helper.make_node("MatMul", ["vy", "o"], ["y"]))
     model = graph(nodes, outputs=("qy", "ky", "vy", "y"), q=WEIGHT, k=2 * WEIGHT, v=-WEIGHT, o=OTHER)
     counted = operators(rewritten(model))
-    assert counted["MatMulIntegerToFloat"] == 4
+    assert (counted["MatMulIntegerToFloat"], counted["Split"]) == (2, 1)
     assert (counted["QuantizeLinear"], counted["ReduceMax"]) == (2, 2)
     q, k, v, y = run(model, ROWS)
+    np.testing.assert_array_equal(q, run(rewritten(product()), ROWS)[0])
     np.testing.assert_array_equal(q, -v)
     np.testing.assert_array_equal(2 * q, k)
     assert error(y, ROWS @ -WEIGHT @ OTHER) < 0.05
+
+
+def test_products_of_the_same_rows_keep_their_widths_and_their_own_biases() -> None:
+    narrow, wide = WEIGHT[:, :20].copy(), np.concatenate([WEIGHT, -WEIGHT], axis=1)
+    nodes = [
+        helper.make_node("Gemm", ["x", "n", "b"], ["first"]),
+        helper.make_node("Relu", ["first"], ["between"]),
+        helper.make_node("MatMul", ["x", "w"], ["second"]),
+        helper.make_node("Gemm", ["x", "t"], ["third"], transB=1),
+    ]
+    constants = {"n": narrow, "b": BIAS[:20].copy(), "w": wide, "t": WEIGHT.T.copy()}
+    model = graph(nodes, ["rows", INPUTS], ("between", "second", "third"), **constants)
+    between, second, third = run(rewritten(model), ROWS[0])
+    (alone,) = run(rewritten(product()), ROWS)
+    assert operators(model)["MatMulIntegerToFloat"] == 1
+    np.testing.assert_array_equal(between, np.maximum(alone[0, :, :20] + BIAS[:20], 0))
+    np.testing.assert_array_equal(second, np.concatenate([alone[0], -alone[0]], axis=1))
+    np.testing.assert_array_equal(third, alone[0])
 
 
 def test_a_weight_that_is_used_twice_is_stored_once_and_the_old_one_is_dropped() -> None:

@@ -32,6 +32,9 @@ OBSERVED = Observed(
     input_tokens=38,
     output_tokens=2,
     wasted_tokens=1,
+    prefix_bytes=500,
+    prefix_lookup_tokens=30,
+    prefix_hit_tokens=20,
 )
 PARITY = Parity(True, (ParityCheck("logits", 2e-6, 1e-4, False, True, 64),))
 
@@ -74,7 +77,7 @@ def test_requests_are_counted_by_outcome(metrics: Metrics) -> None:
 
 def test_what_an_engine_observes(metrics: Metrics) -> None:
     metrics.observe("a", "1", OBSERVED)
-    metrics.observe("a", "1", Observed(waiting=0, running=1, input_tokens=2))
+    metrics.observe("a", "1", Observed(waiting=0, running=1, input_tokens=2, prefix_bytes=400))
     known = {"checkpoint": "a", "version": "1"}
     assert value(metrics, "trine_requests_waiting", **known) == 0
     assert value(metrics, "trine_requests_running", **known) == 1
@@ -83,6 +86,9 @@ def test_what_an_engine_observes(metrics: Metrics) -> None:
     assert value(metrics, "trine_prompt_tokens_total", **known) == 40
     assert value(metrics, "trine_generation_tokens_total", **known) == 2
     assert value(metrics, "trine_wasted_tokens_total", **known) == 1
+    assert value(metrics, "trine_prefix_cache_lookup_tokens_total", **known) == 30
+    assert value(metrics, "trine_prefix_cache_hit_tokens_total", **known) == 20
+    assert value(metrics, "trine_prefix_cache_bytes", **known) == 400
     for name, count, total in (
         ("trine_queue_duration_seconds", 2, 0.003),
         ("trine_tokenize_duration_seconds", 1, 0.0003),
@@ -121,8 +127,8 @@ def test_a_state_that_is_none_is_a_bug(metrics: Metrics) -> None:
 def test_a_dead_engine_runs_nothing(metrics: Metrics) -> None:
     metrics.observe("a", "1", OBSERVED)
     metrics.engine_state("a", "1", "restarting")
-    for name in ("trine_requests_waiting", "trine_requests_running", "trine_kv_cache_usage_ratio"):
-        assert value(metrics, name, checkpoint="a", version="1") == 0, name
+    for name in ("requests_waiting", "requests_running", "kv_cache_usage_ratio", "prefix_cache_bytes"):
+        assert value(metrics, f"trine_{name}", checkpoint="a", version="1") == 0, name
 
 
 def test_lifecycle_of_versions(metrics: Metrics) -> None:

@@ -109,6 +109,32 @@ def plan_step(chunks: Sequence[Chunk], offset: int, min_width: int) -> StepPlan:
     return StepPlan(feeds, rows, len(out_rows))
 
 
+def plan_pages(chunks: Sequence[Chunk], offset: int, pages: int) -> StepPlan:
+    """Feeds for one step on a paged cache, whose row r is the pages r * `pages` to (r + 1) * `pages` - 1. No row is idle.
+
+    input_ids, position_ids [1, T] and out_rows [W] int64, in the chunks' order; and for PagedAttention, all int32: cumulative [N + 1],
+    where each chunk begins in the packed axis; past_lengths [N]; block_table [N, pages]; bounds [3], the longest chunk, the longest
+    sequence after the step, and that once more, as a lower bound.
+    """
+    counts = np.array([len(chunk.tokens) for chunk in chunks], np.int64)
+    if not counts.size or counts.min() < 1:
+        raise Bug("an empty step reached the runtime")
+    past = np.array([chunk.past for chunk in chunks], np.int64)
+    rows = np.array([chunk.row for chunk in chunks], np.int32)
+    ends = counts.cumsum()
+    longest = int((past + counts).max())
+    feeds = {
+        "input_ids": _flat([chunk.tokens for chunk in chunks], int(ends[-1])),
+        "position_ids": (np.arange(ends[-1]) + np.repeat(past - (ends - counts) + offset, counts))[None],
+        "cumulative": np.concatenate(([0], ends)).astype(np.int32),
+        "past_lengths": past.astype(np.int32),
+        "block_table": rows[:, None] * np.int32(pages) + np.arange(pages, dtype=np.int32),
+        "bounds": np.array([counts.max(), longest, longest], np.int32),
+        "out_rows": ends[[chunk.choice is not None for chunk in chunks]] - 1,
+    }
+    return StepPlan(feeds, len(chunks), len(feeds["out_rows"]))
+
+
 def _flat(sequences: Sequence[Sequence[int]], tokens: int) -> Array:
     flat = np.fromiter(chain.from_iterable(sequences), np.int64, tokens)
     return flat[None]

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from trine.artifact import Artifact
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.encoder import EncoderRunner
+from trine.engine.runtime.paged_decoder import PagedDecoderRunner
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
 from trine.errors import ArtifactCorrupt
+
+Runner = EncoderRunner | DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,7 +29,7 @@ class _Chunk:
     choice: object | None
 
 
-def drift(artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRunner) -> float:
+def drift(artifact: Artifact, runner: Runner) -> float:
     """Largest max|a-b| / max|b| over the stored rows, a being this run's answer and b the stored one; inf for NaN.
 
     The generation runners' cache rows are used and left with rubbish, so call it before any sequence is in.
@@ -40,18 +43,16 @@ def drift(artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRun
     return worst
 
 
-def _answers(
-    artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRunner
-) -> Sequence[NDArray[np.float32]]:
+def _answers(artifact: Artifact, runner: Runner) -> Sequence[NDArray[np.float32]]:
     inputs = artifact.manifest.self_test.inputs
     if isinstance(runner, EncoderRunner):
         return list(runner.run(inputs))
-    if isinstance(runner, DecoderRunner):
+    if isinstance(runner, DecoderRunner | PagedDecoderRunner):
         return [_last_logits(runner, tokens) for tokens in inputs]
     return [_first_logits(artifact, runner, source) for source in inputs]
 
 
-def _last_logits(runner: DecoderRunner, tokens: Sequence[int]) -> NDArray[np.float32]:
+def _last_logits(runner: DecoderRunner | PagedDecoderRunner, tokens: Sequence[int]) -> NDArray[np.float32]:
     """Logits float32 [vocab] after the whole prompt, fed as the engine feeds it."""
     for past in range(0, len(tokens), runner.max_chunk):
         logits = runner.logits([_Chunk(0, tokens[past : past + runner.max_chunk], past, True)])

@@ -15,27 +15,25 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trine.artifact import Artifact
+from trine.engine.runtime.device import CPU, Device
 from trine.errors import ArtifactCorrupt, Bug
 
 logger = logging.getLogger(__name__)
 
 Feeds = Mapping[str, NDArray[Any]]
 _FATAL = 4
-
-
-def providers() -> list[str]:
-    """Execution providers in order of preference. GroupQueryAttention's `query_seqlens` exists on the CPU provider only."""
-    return ["CPUExecutionProvider"]
+_SPIN_US = "20"
+"""Microseconds; the gap between two parallel parts of a decode step is of that order."""
 
 
 class Graph:
     """An inference session that is fed the inputs its graph names, and no others."""
 
-    def __init__(self, artifact: Artifact, file: str, threads: int) -> None:
+    def __init__(self, artifact: Artifact, file: str, threads: int, device: Device = CPU) -> None:
         """Open `file` of the artifact, its weights beside it. Raises ArtifactCorrupt."""
         path = artifact.path(file)
         try:
-            self._session = ort.InferenceSession(str(path), _options(threads), providers=providers())
+            self._session = ort.InferenceSession(str(path), _options(threads), providers=device.providers)
         except Exception as error:
             raise ArtifactCorrupt(f"the graph {file} cannot be loaded") from error
         self.file = file
@@ -84,7 +82,9 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL  # all else is raised as well, and we log it once
     options.enable_mem_pattern = False  # patterns are kept for each input shape, and ours never repeat
-    # Spinning threads answer sooner but burn 75 ms of a core after each run; stopped at the end of a run they
-    # cost 15 us (docs/decisions/0007).
+    # Threads that wait within a run spin for a moment and then sleep, else they burn the time of whoever shares their cores
+    # (docs/decisions/0011); those that spin after it are stopped, which costs 15 us a run and saves 75 ms of a core
+    # (docs/decisions/0007).
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

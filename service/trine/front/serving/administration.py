@@ -128,7 +128,11 @@ def _key(record: Record) -> tuple[str, int, float]:
 def _verdict(record: Record, existing: bool) -> str:
     if existing:
         return f"{record.reference} has this content already"
-    overridden = " although its gate failed" if record.parity and record.parity.overridden else ""
+    overridden = ""
+    if record.parity and record.parity.overridden:
+        overridden = (
+            " although its gate failed" if record.parity.checks else " although its gate could not run"
+        )
     precision = f" in {record.precision}" if record.state is VersionState.READY else ""
     reason = f": {record.reason}" if record.reason else ""
     return f"{record.reference} is {record.state}{precision}{overridden}{reason}"

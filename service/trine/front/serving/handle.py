@@ -32,6 +32,8 @@ def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-m", "trine.engine.main"),
         *("--artifact", str(artifact_folder)),
+        *("--provider", settings.provider),
+        *("--device-id", str(settings.device_id)),
         *("--threads", str(settings.engine_threads or available_cores())),
         *("--cache-bytes", str(cache)),
         *("--max-slots", str(settings.engine_max_slots)),

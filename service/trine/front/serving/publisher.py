@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from trine import artifact
-from trine.artifact import Precision, Task
+from trine.artifact import Precision, Target, Task
 from trine.config import Settings
 from trine.errors import Draining, InvalidInput
 from trine.export import launcher
@@ -52,14 +52,15 @@ class Publisher:
     ) -> AsyncGenerator[Progress | Registered, None]:
         """Progress as it comes, at last the version: READY, or FAILED when the gate said no and is enforced.
 
-        Without `precision` the gate chooses: int8 where it passes, else float32.
+        Without `precision` the gate chooses: int8 where it passes, else float32; on CUDA it is float16.
 
-        Raises InvalidInput for the path, CheckpointRefused for the folder; nothing is left behind then, nor when the iterator
+        Raises InvalidInput for the path or the precision, CheckpointRefused for the folder; nothing is left behind then, nor when the iterator
         is closed early.
         """
         outcome = "refused"
         try:
             folder = self._folder(path)
+            precision = self._precision(precision)
             async with self._locks.setdefault(name, asyncio.Lock()):
                 yield Progress("read", 0.0, "reading the checkpoint")
                 info = await asyncio.to_thread(inspect, folder, task, precision, gate)
@@ -107,6 +108,17 @@ class Publisher:
             raise InvalidInput("the path is not under the server's import root", field="path")
         return folder
 
+    def _precision(self, asked: Precision | None) -> Precision | None:
+        """What is exported for the device that this server computes on; None: the gate chooses."""
+        target = Target(self._settings.provider)
+        if asked is None:
+            return Precision.FP16 if target is Target.CUDA else None
+        if asked.target is not target:
+            raise InvalidInput(
+                f"{asked} is for {asked.target}, and this server computes on {target}", field="precision"
+            )
+        return asked
+
     async def _export(
         self, name: str, folder: Path, info: CheckpointInfo, precision: Precision | None, gate: Gate
     ) -> AsyncGenerator[Progress | Record, None]:
@@ -122,6 +134,7 @@ class Publisher:
                 gate=gate,
                 digest=info.digest,
                 timeout=self._settings.export_timeout,
+                device_id=self._settings.device_id,
             )
             verdict: launcher.Verdict | None = None
             async with contextlib.aclosing(launcher.run(plan)) as steps:

@@ -30,6 +30,8 @@ _TASKS = {
 _PRECISIONS = {
     Precision.FP32: checkpoint_pb2.PRECISION_FP32,
     Precision.INT8: checkpoint_pb2.PRECISION_INT8,
+    Precision.FP16: checkpoint_pb2.PRECISION_FP16,
+    Precision.BF16: checkpoint_pb2.PRECISION_BF16,
 }
 _GATES = {
     checkpoint_pb2.GATE_UNSPECIFIED: Gate.ENFORCE,

@@ -197,7 +197,7 @@ def test_suppressed_ids_are_not_chosen_but_their_logits_are_told(
 
 
 def tiny_logits_best(artifact: Artifact) -> int:
-    return DecoderRunner(artifact, 1, SLOTS, MAX_CHUNK).step([Chunk(0, [5, 6], 0, GREEDY)])[0]
+    return int(DecoderRunner(artifact, 1, SLOTS, MAX_CHUNK).step([Chunk(0, [5, 6], 0, GREEDY)])[0])
 
 
 def test_told_logits_outlive_the_next_step(runner: DecoderRunner) -> None:

@@ -46,10 +46,12 @@ TEXTS = st.one_of(
 
 @st.composite
 def written(draw: st.DrawFn, tokenizer: tokenizers.Tokenizer) -> list[int]:
-    """The tokens of a text, perhaps cut amid a character, perhaps with tokens in it that make no sense there."""
+    """The tokens of a text, perhaps cut amid a character, perhaps with tokens in it that make no sense there; or any tokens."""
+    size = tokenizer.get_vocab_size()
+    if draw(st.integers(0, 3)) == 0:
+        return draw(st.lists(st.integers(0, size - 1), max_size=25))
     ids = tokenizer.encode(draw(TEXTS), add_special_tokens=draw(st.booleans())).ids
     ids = ids[: draw(st.integers(0, len(ids)))] if draw(st.booleans()) else ids
-    size = tokenizer.get_vocab_size()
     for place, token in draw(st.lists(st.tuples(st.integers(0, 25), st.integers(0, size - 1)), max_size=4)):
         ids.insert(place, token)
     return ids

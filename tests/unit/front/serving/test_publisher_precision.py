@@ -13,6 +13,7 @@ from tests.unit.engine.tasks.manifests import classifier
 from trine import artifact
 from trine.artifact import Family, Parity, ParityCheck, Precision, Task
 from trine.config import Settings
+from trine.errors import InvalidInput
 from trine.export import launcher
 from trine.export.launcher import Progress, Verdict
 from trine.export.plan import CheckpointInfo, ExportPlan, Gate
@@ -60,10 +61,7 @@ def export(monkeypatch: pytest.MonkeyPatch) -> Export:
 
 @pytest.fixture
 def administration(tmp_path: Path) -> Administration:
-    settings = Settings.model_validate({"repository": tmp_path / "repository", "import_root": tmp_path})
-    repository, metrics = Repository(tmp_path / "repository"), Metrics()
-    pool = Pool(repository, settings, metrics, lambda: None)
-    return Administration(repository, pool, Publisher(repository, pool, settings, metrics))
+    return administration_on("cpu", tmp_path)
 
 
 async def register(
@@ -134,3 +132,49 @@ async def test_each_recipe_is_a_version_of_its_own_and_is_found_again(
 def test_a_record_written_before_int8_is_read() -> None:
     kept = msgspec.json.encode({"passed": True, "checks": []})
     assert msgspec.json.decode(kept, type=Parity) == Parity(True, (), overridden=False)
+
+
+@pytest.mark.parametrize(
+    ("provider", "asked", "planned"),
+    [
+        ("cpu", None, None),
+        ("cpu", Precision.INT8, Precision.INT8),
+        ("cuda", None, Precision.FP16),
+        ("cuda", Precision.BF16, Precision.BF16),
+    ],
+)
+async def test_a_precision_is_for_the_device_of_the_server(
+    export: Export, tmp_path: Path, provider: str, asked: Precision | None, planned: Precision | None
+) -> None:
+    await register(administration_on(provider, tmp_path), tmp_path, asked)
+    assert [(plan.precision, plan.device_id) for plan in export.plans] == [(planned, 3)]
+
+
+@pytest.mark.parametrize(
+    ("provider", "asked"),
+    [("cpu", Precision.FP16), ("cpu", Precision.BF16), ("cuda", Precision.FP32), ("cuda", Precision.INT8)],
+)
+async def test_a_precision_of_another_device_is_refused(
+    export: Export, tmp_path: Path, provider: str, asked: Precision
+) -> None:
+    with pytest.raises(
+        InvalidInput, match=f"{asked} is for .*, and this server computes on {provider}"
+    ) as raised:
+        await register(administration_on(provider, tmp_path), tmp_path, asked)
+    assert (raised.value.field, export.plans) == ("precision", [])
+
+
+async def test_a_version_whose_gate_could_not_run_says_so(export: Export, tmp_path: Path) -> None:
+    export.precision, export.parity = Precision.FP16, Parity(False, (), overridden=True)
+    version, _, message = await register(administration_on("cuda", tmp_path), tmp_path, None, Gate.REPORT)
+    assert version.state is VersionState.READY
+    assert message == "x:1 is ready in fp16 although its gate could not run"
+
+
+def administration_on(provider: str, folder: Path) -> Administration:
+    settings = Settings.model_validate(
+        {"repository": folder / "repository", "import_root": folder, "provider": provider, "device_id": 3}
+    )
+    repository, metrics = Repository(folder / "repository"), Metrics()
+    pool = Pool(repository, settings, metrics, lambda: None)
+    return Administration(repository, pool, Publisher(repository, pool, settings, metrics))
