@@ -62,7 +62,7 @@ from trine.telemetry import logs
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_MAX_CHUNK = 256
+_MAX_CHUNK = {Target.CPU: 64, Target.CUDA: 256}
 """Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
 
 Runner = EncoderRunner | DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
@@ -101,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trine.engine.main", description="Serves one artifact.")
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of a socket pair")
     parser.add_argument("--artifact", type=Path, required=True, help="the artifact's folder")
-    parser.add_argument(
-        "--provider", choices=list(Target), default=Target.CPU, help="what graphs run on"
-    )
+    parser.add_argument("--provider", choices=list(Target), default=Target.CPU, help="what graphs run on")
     parser.add_argument("--device-id", type=int, default=0, help="which CUDA device")
     parser.add_argument("--threads", type=int, required=True, help="threads of a graph run")
     parser.add_argument("--cache-bytes", type=int, required=True, help="size of the key/value cache")
@@ -150,7 +148,11 @@ def _runner(artifact: Artifact, options: argparse.Namespace, device: Device) -> 
         return EncoderRunner(artifact, threads)
     if manifest.cache is None:
         raise ArtifactCorrupt("the artifact states no cache layout")
-    chunk = min(_MAX_CHUNK, manifest.limits.max_input_tokens) if manifest.family is Family.DECODER else 1
+    chunk = (
+        min(_MAX_CHUNK[device.target], manifest.limits.max_input_tokens)
+        if manifest.family is Family.DECODER
+        else 1
+    )
     if device.target is Target.CUDA:
         slots = paged_cache.slots_for(
             manifest.cache, manifest.limits, manifest.precision, options.cache_bytes, options.max_slots

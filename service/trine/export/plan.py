@@ -132,7 +132,9 @@ def inspect(
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
     if precision and precision.target is Target.CUDA and architecture.family is not Family.DECODER:
-        raise UnsupportedArchitecture(f"{architecture.name} is not supported on CUDA: the decoder family alone is")
+        raise UnsupportedArchitecture(
+            f"{architecture.name} is not supported on CUDA: the decoder family alone is"
+        )
     weights = _weight_files(entries)
     if _VOCABULARIES.isdisjoint(entries):
         raise NotACheckpoint("the folder has no tokenizer", field="path")

@@ -140,7 +140,7 @@ def test_the_plot_is_well_formed_and_has_a_bar_for_each_candidate() -> None:
 
 
 def test_the_plan_has_what_the_floors_speak_of_first(tmp_path: Path) -> None:
-    options = Options(tmp_path, tmp_path, ("closed",), 5, 2, 14, tiny=False, full=False)
+    options = Options(tmp_path, tmp_path, ("closed",), 5, 2, 13, tiny=False, full=False)
     works = [work for group in closed.plan(options) for work in group.works]
     assert works[:3] == [Work("gpt2-124m", batch, 32, 32) for batch in (1, 8, 32)]
     assert works[3:7] == [

@@ -141,7 +141,7 @@ def test_tracing_leaves_the_checkpoint_as_it_was(gpt2: Exported) -> None:
     """The reference of the gate must be transformers' own code, with its own layers."""
     model = checkpoint.load(gpt2.folder, inspect(gpt2.folder, None)).model
     before = {name: type(module) for name, module in model.named_modules()}
-    with attention.emitting(model), decoder_graph._linear_layers(model):
+    with attention.emitting(model), decoder_graph.linear_layers(model):
         assert model.config._attn_implementation == attention.NAME
         assert not any(isinstance(module, Conv1D) for module in model.modules())
     assert {name: type(module) for name, module in model.named_modules()} == before
