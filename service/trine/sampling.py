@@ -168,7 +168,9 @@ class Decoding(msgspec.Struct, array_like=True, frozen=True):
 
     def _validate_with_beams(self) -> None:
         if not self.sampling.greedy:
-            raise InvalidInput("beam search draws nothing: temperature must be 0", field="sampling.temperature")
+            raise InvalidInput(
+                "beam search draws nothing: temperature must be 0", field="sampling.temperature"
+            )
         if self.stopping.strings:
             raise InvalidInput("beam search knows no stop strings; stop_token_ids it does", field="stop")
         if self.logprobs is not None:

@@ -19,7 +19,9 @@ USAGE = frames.Usage(3, 2, 1)
 LOGPROBS = [frames.TokenLogprob(3, " x", -0.5, [frames.Alternative(3, " x", -0.5)])]
 TO_ENGINE: list[Any] = [
     frames.Classify(1, ["a", "ü\x00\U0001f600", ""], 12.5, 2, "ipv4:127.0.0.1", 3),
-    frames.Generate(2**40, ["b"], 0.0, 3, "", Decoding(Sampling(0.5, 0.9, 7, 2**64 - 1), max_new_tokens=9), True),
+    frames.Generate(
+        2**40, ["b"], 0.0, 3, "", Decoding(Sampling(0.5, 0.9, 7, 2**64 - 1), max_new_tokens=9), True
+    ),
     frames.Generate(3, [], 1e9, 1, "x", Decoding(), False),
     frames.Generate(
         4,

@@ -27,7 +27,10 @@ def register(
         ),
     ] = "",
     precision: Annotated[
-        str, typer.Option(help="fp32, int8, or auto: int8 where the gate passes, else fp32. On CUDA fp16 (auto) or bf16.")
+        str,
+        typer.Option(
+            help="fp32, int8, or auto: int8 where the gate passes, else fp32. On CUDA fp16 (auto) or bf16."
+        ),
     ] = "auto",
     gate: Annotated[
         str, typer.Option(help="enforce, or report: publish whatever the gate says, marked as overridden.")
