@@ -18,7 +18,7 @@ test: $(VENV)/.ready
 proof: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "proof and not gpu"
 
-# Against CTranslate2 and PyTorch, full-size shapes with random weights; about 15 minutes. See bench/README.md.
+# Against CTranslate2, PyTorch and optimum-onnx, full-size shapes with random weights; about 25 minutes. See bench/README.md.
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench.generation
 

@@ -2,7 +2,7 @@
 
     python -m bench.checkpoints SHAPE FOLDER
 
-makes FOLDER/SHAPE/checkpoint and publishes SHAPE-fp32 and SHAPE-int8 in FOLDER/repository, unless they are there. The export is
+makes FOLDER/SHAPE/checkpoint and publishes SHAPE-fp32 and SHAPE-int8 in FOLDER/repository, unless they are there by today's recipe. The export is
 the recipe's own steps but for the parity gate: on random weights of this size it takes long and tells nothing. The versions say
 that their gate was overridden.
 """
@@ -182,11 +182,14 @@ def _write_words(folder: Path, known: dict[int, str], end_ids: list[int]) -> Non
 
 
 def publish(shape: Shape, folder: Path, root: Path) -> None:
-    """Export the checkpoint once, and publish it as SHAPE-fp32 and SHAPE-int8."""
+    """Export the checkpoint once for each recipe, and publish it as SHAPE-fp32 and SHAPE-int8."""
     repository = Repository(root)
-    if {f"{shape.name}-fp32", f"{shape.name}-int8"} <= set(repository.names()):
-        return
     info = inspect(folder, None, Precision.FP32, Gate.REPORT)
+    names = (f"{shape.name}-fp32", f"{shape.name}-int8")
+    if all(repository.find(name, info.digest) for name in names):
+        return
+    for name in {*names} & {*repository.names()}:  # of an earlier recipe
+        repository.delete_checkpoint(name)
     loaded = checkpoint.load(folder, info)
     torch.set_num_threads(_THREADS)
     described = manifest.describe(loaded, Precision.FP32)

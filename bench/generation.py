@@ -5,7 +5,7 @@
     python -m bench.generation --tiny                 about a minute, to see that all parts work; the figures mean nothing
 
 Prepares what is missing under var/bench, runs the parts one after another, and writes of each a table, a plot and all samples to
-bench/results; then promises.md there, the floors with what was measured.
+bench/results; then promises.md there, the floors with what was measured, which goes into docs/promises.md as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bench import arrivals, closed, interference, overhead, promises
-from bench.options import Options, parse
+from bench.options import RESULTS, Options, parse
 from bench.preparation import tell
 
 PARTS: Mapping[str, Callable[[Options], None]] = {
@@ -29,7 +29,10 @@ def main() -> None:
     for part in options.parts:
         tell(f"part: {part}")
         PARTS[part](options)
-    print(promises.write(options))
+    text = promises.write(options)
+    if options.results == RESULTS and not options.tiny:
+        promises.publish(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""Makes what the bench needs under its folder, each thing where it is missing, each in a process of its own. The bench's process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+from bench import ctranslate2_setup, optimum_setup
+from bench.options import Options
+from bench.shapes import SHAPES, Shape, Vocabulary
+
+
+def prepare(name: str, options: Options, peers: bool = True) -> Shape:
+    """Make and export the checkpoint; with `peers` also convert it for CTranslate2."""
+    shape = SHAPES[name]
+    tell(f"preparing {shape.name} under {options.folder}")
+    command = [sys.executable, "-W", "ignore", "-m", "bench.checkpoints", shape.name, str(options.folder)]
+    with (options.folder / "prepare.log").open("w") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+    if peers:
+        python = ctranslate2_setup.environment(options.folder)
+        home = options.folder / shape.name
+        for compute_type in ("float32", "int8"):
+            target = home / f"ctranslate2-{compute_type}"
+            ctranslate2_setup.convert(python, home / "checkpoint", target, compute_type, tell)
+    return shape
+
+
+def optimum_graphs(shape: Shape, options: Options) -> str | None:
+    """Export with optimum-onnx; answers why that cannot be, or None."""
+    home = options.folder / shape.name
+    try:
+        python = optimum_setup.environment(options.folder)
+        optimum_setup.export(python, home / "checkpoint", home / "optimum", shape.architecture, tell)
+    except subprocess.CalledProcessError as error:
+        lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+        return f"optimum-onnx could not be installed or did not export: {lines[-1] if lines else error}"
+    return None
+
+
+def vocabulary(shape: Shape, options: Options) -> Vocabulary:
+    path = options.folder / shape.name / "checkpoint" / "words.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return Vocabulary({int(token): word for token, word in data["words"].items()}, data["end_ids"])
+
+
+def tell(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
