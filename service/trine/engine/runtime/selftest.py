@@ -35,7 +35,7 @@ def drift(artifact: Artifact, runner: EncoderRunner | DecoderRunner | Seq2SeqRun
     worst = 0.0
     for answer, stored in zip(_answers(artifact, runner), test.outputs, strict=True):
         expected = np.asarray(stored, np.float64)
-        error = np.abs(answer[: len(expected)] - expected).max() / max(np.abs(expected).max(), 1e-30)
+        error = np.abs(answer.reshape(-1)[: len(expected)] - expected).max() / max(np.abs(expected).max(), 1e-30)
         worst = max(worst, float(error) if np.isfinite(error) else float("inf"))
     return worst
 
@@ -45,7 +45,7 @@ def _answers(
 ) -> Sequence[NDArray[np.float32]]:
     inputs = artifact.manifest.self_test.inputs
     if isinstance(runner, EncoderRunner):
-        return list(runner.run(inputs))
+        return runner.run(inputs)
     if isinstance(runner, DecoderRunner):
         return [_last_logits(runner, tokens) for tokens in inputs]
     return [_first_logits(artifact, runner, source) for source in inputs]
