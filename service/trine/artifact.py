@@ -38,6 +38,8 @@ class Family(enum.StrEnum):
 
 class Task(enum.StrEnum):
     CLASSIFICATION = "classification"
+    TOKEN_CLASSIFICATION = "token-classification"
+    EMBEDDING = "embedding"
     GENERATION = "generation"
     TRANSLATION = "translation"
     SUMMARIZATION = "summarization"
@@ -48,6 +50,19 @@ class Target(enum.StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Pooling(enum.StrEnum):
+    """How the hidden states of a text's tokens become its embedding."""
+
+    MEAN = "mean"
+    """Their mean, special tokens included."""
+    CLS = "cls"
+    """The first token's."""
+    MAX = "max"
+    """The largest value in each dimension."""
+    LAST = "last"
+    """The last token's."""
 
 
 class Precision(enum.StrEnum):
@@ -118,7 +133,8 @@ class SelfTest(_Part, frozen=True):
     inputs: list[list[int]]
     """Token ids of a few sequences."""
     outputs: list[list[float]]
-    """Encoder: the logits of each. Others: the first 64 logits after the input (encoder-decoder: after the start token)."""
+    """Encoder: the logits of each text, or the first values of its [tokens, labels] or [tokens, hidden], row by row. Others: the first 64
+    logits after the input (encoder-decoder: after the start token)."""
     tolerance: float
     """max|a-b| / max|b| allowed for each row."""
 
@@ -163,8 +179,17 @@ class Manifest(_Part, frozen=True):
     exporter: str
     """Name and version of what made the graphs, for people."""
     labels: tuple[str, ...] = ()
+    """Classification and token classification, in the order of the logits."""
     multi_label: bool = False
     """Classification: scores by sigmoid instead of softmax."""
+    pairs: bool = False
+    """Classification: whether an input may have a second text; a graph of an architecture with token types then has the input
+    `token_type_ids` int64 [1, T]."""
+    pooling: Pooling | None = None
+    """Embedding: of the graph's output `hidden` float32 [T, embedding_size]."""
+    normalize: bool = False
+    """Embedding: to length 1, unless the request says otherwise."""
+    embedding_size: int = 0
     position_offset: int = 0
     """What is added to token positions before they enter the graph (RoBERTa counts from padding id + 1)."""
     weight_form: WeightForm | None = None

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     retry_after: float = Field(0.5, gt=0)
     """Seconds in RetryInfo of a refusal."""
 
+    max_stream_inputs: int = Field(64, ge=1)
+    """Inputs in flight of one stream in both directions; further ones are not read until answers are."""
+
     engine_window: int = Field(256, ge=1)
     """Requests that one engine holds, cancelled ones included until it let go of them."""
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -71,7 +74,9 @@ class Settings(BaseSettings):
     must not learn that of each other, it is to be 0.
     """
     engine_batch_tokens: int = Field(2048, ge=16)
-    """Tokens of one encoder batch, or of one mixed step."""
+    """Most tokens of one encoder batch; tokens of one mixed step."""
+    engine_max_batch_ms: int = Field(100, ge=1)
+    """Milliseconds that one encoder batch may take; an engine measures at load how many tokens that is."""
     engine_max_slots: int = Field(64, ge=1)
     """Sequences that run at once in one engine."""
     engine_load_timeout: float = Field(120.0, gt=0)

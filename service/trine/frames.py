@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from trine.sampling import Decoding
 
 MAX_FRAME = 64 << 20
+
+Aggregation = Literal["none", "simple", "first", "average", "max"]
+"""How tokens become entities, as transformers' TokenClassificationPipeline names it."""
+
 _HEAD = struct.Struct("<I")
 
 
@@ -39,10 +43,42 @@ class Submit(Frame, frozen=True):
     caller: str
 
 
+class Windows(Frame, frozen=True):
+    """A text longer than the context is read in windows, each of which begins with the last `overlap` tokens of the one before.
+
+    None leaves the overlap to the engine: a quarter of what a window holds.
+    """
+
+    overlap: int | None = None
+
+
 class Classify(Submit, tag=0, frozen=True):
     """Closed by `Answer` with `Classified`. `top_k` 0 means all labels."""
 
     top_k: int
+    pairs: list[str | None] = []
+    """The second text of each input, where it has one; or none at all."""
+    raw_scores: bool = False
+    """Tell logits instead of probabilities."""
+    windows: Windows | None = None
+    """None refuses what is longer than the context; likewise below."""
+
+
+class ClassifyTokens(Submit, tag=5, frozen=True):
+    """Closed by `Answer` with `Tagged`."""
+
+    aggregation: Aggregation
+    windows: Windows | None = None
+
+
+class Embed(Submit, tag=6, frozen=True):
+    """Closed by `Answer` with `Embedded`."""
+
+    normalize: bool | None = None
+    """None leaves it to the checkpoint."""
+    dimensions: int = 0
+    """Tell the first so many values of each embedding; 0 means all."""
+    windows: Windows | None = None
 
 
 class Message(Frame, frozen=True):
@@ -117,12 +153,38 @@ class Usage(Frame, frozen=True):
     cut_tokens: int = 0
     cached_tokens: int = 0
     """Input tokens whose keys and values were there already."""
+    windows: int = 0
+    """Encoder family: sequences in which the text was read, 1 where it fits the context."""
 
 
 class Classified(Frame, frozen=True):
     """One input's labels with scores, best first."""
 
     labels: list[tuple[str, float]]
+    usage: Usage
+
+
+class Entity(Frame, frozen=True):
+    """A span of the text; `begin` and `end` in code points, the end exclusive."""
+
+    label: str
+    score: float
+    text: str
+    begin: int
+    end: int
+
+
+class Tagged(Frame, frozen=True):
+    """One input's entities, in order."""
+
+    entities: list[Entity]
+    usage: Usage
+
+
+class Embedded(Frame, frozen=True):
+    """One input's embedding: little-endian float32."""
+
+    values: bytes
     usage: Usage
 
 
@@ -189,6 +251,8 @@ class Answer(Frame, tag=2, frozen=True):
     id: int
     classified: list[Classified] = []
     generated: list[Generated] = []
+    tagged: list[Tagged] = []
+    embedded: list[Embedded] = []
 
 
 class Delta(Frame, frozen=True):
@@ -274,7 +338,7 @@ class Observed(Frame, tag=7, frozen=True):
     """Of these, what the prefix cache had."""
 
 
-ToEngine = Classify | Generate | Cancel | Ping | Stop
+ToEngine = Classify | ClassifyTokens | Embed | Generate | Cancel | Ping | Stop
 ToFront = Ready | LoadFailed | Answer | Step | Failed | Gone | Pong | Observed
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -45,7 +45,12 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 """Each library with the rooms that may import it."""
 
-PARENT_SIDE = ("trine.export.plan", "trine.export.launcher")
+PARENT_SIDE = (
+    "trine.export.plan",
+    "trine.export.folder",
+    "trine.export.sentence_transformer",
+    "trine.export.launcher",
+)
 """What of the export room runs in the server process."""
 
 

@@ -18,6 +18,10 @@ SEGMENTS = [frames.Segment(1, 4, 0, 4, "length", BEST), frames.Segment(5, 6, 5, 
 USAGE = frames.Usage(3, 2, 1)
 LOGPROBS = [frames.TokenLogprob(3, " x", -0.5, [frames.Alternative(3, " x", -0.5)])]
 TO_ENGINE: list[Any] = [
+    frames.Classify(7, ["a", "b"], 1.0, 2, "x", 0, ["c", None], True, frames.Windows()),
+    frames.ClassifyTokens(8, ["a"], 1.0, 2, "x", "average", frames.Windows(7)),
+    frames.Embed(9, ["a"], 1.0, 2, "x", False, 128, frames.Windows(0)),
+    frames.Embed(10, ["a"], 1.0, 2, "x"),
     frames.Classify(1, ["a", "ü\x00\U0001f600", ""], 12.5, 2, "ipv4:127.0.0.1", 3),
     frames.Generate(
         2**40, ["b"], 0.0, 3, "", Decoding(Sampling(0.5, 0.9, 7, 2**64 - 1), max_new_tokens=9), True
@@ -52,6 +56,8 @@ TO_FRONT: list[Any] = [
     frames.Ready(0.5, 1e-7, 16),
     frames.LoadFailed("ARTIFACT_CORRUPT", "a file differs"),
     frames.Answer(1, classified=[frames.Classified([("good", 0.75), ("bad", 0.25)], USAGE)]),
+    frames.Answer(3, tagged=[frames.Tagged([frames.Entity("PER", 0.5, "Zoë", 3, 6)], USAGE)]),
+    frames.Answer(4, embedded=[frames.Embedded(b"\x00\x00\x80?\xff", frames.Usage(3, 0, windows=2))]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE, segments=SEGMENTS)]),
     frames.Answer(2, generated=[frames.Generated("text", "stop", USAGE, hypotheses=BEST)]),

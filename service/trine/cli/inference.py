@@ -1,4 +1,4 @@
-"""`trine classify`, `generate`, `chat`, `translate`, `summarize`: texts in, answers out."""
+"""`trine generate`, `chat`, `translate`, `summarize`: texts in, answers out."""
 
 from __future__ import annotations
 
@@ -30,23 +30,6 @@ TargetLanguage = Annotated[
 Stream_ = Annotated[bool, typer.Option("--stream", help="Print the text as it comes.")]
 
 
-def classify(
-    name: Name,
-    texts: Texts,
-    top_k: Annotated[int, typer.Option(help="Labels for each text.", show_default="0: all")] = 0,
-    json: Json = False,
-    target: Target = DEFAULT_TARGET,
-) -> None:
-    """Score texts against the labels of a classification checkpoint."""
-    inputs = _read(texts)
-    with connect(target) as client:
-        results = client.classify(name, inputs, top_k=top_k)
-    if json:
-        render.json_value(results)
-    else:
-        render.classifications(inputs, results)
-
-
 @with_generation_options
 def generate(
     name: Name,
@@ -58,7 +41,7 @@ def generate(
 ) -> None:
     """Continue prompts with a generation checkpoint."""
     _validate_json(options, json)
-    inputs = _read(texts)
+    inputs = read(texts)
     with connect(target) as client:
         if stream:
             _print_stream(client.stream_generate(name, inputs, **options), json)
@@ -101,7 +84,7 @@ def translate(
 ) -> None:
     """Translate texts with a translation checkpoint."""
     _validate_json(options, json)
-    inputs = _read(texts)
+    inputs = read(texts)
     with connect(target) as client:
         call = client.stream_translate if stream else client.translate
         answer = call(
@@ -129,7 +112,7 @@ def summarize(
 ) -> None:
     """Summarize texts with a summarization checkpoint."""
     _validate_json(options, json)
-    inputs = _read(texts)
+    inputs = read(texts)
     with connect(target) as client:
         if stream:
             _print_stream(client.stream_summarize(name, inputs, **options), json)
@@ -144,7 +127,7 @@ def _validate_json(options: GenerationOptions, json: bool) -> None:
             raise typer.BadParameter("is told with --json only", param_hint=f"--{option.replace('_', '-')}")
 
 
-def _read(texts: list[str]) -> list[str]:
+def read(texts: list[str]) -> list[str]:
     """The texts, with the lines of stdin in the place of "-"; empty lines are left out."""
     inputs: list[str] = []
     for text in texts:

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from trine import __version__
-from trine.cli import checkpoints, inference
+from trine.cli import checkpoints, inference, reading
 from trine.cli.serve import serve
 
 app = typer.Typer(
     name="trine",
-    help="Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate, summarize.",
+    help="Serve transformer checkpoints over gRPC: register, prove, classify, embed, generate, translate, summarize.",
     no_args_is_help=True,
     # A traceback with local variables could show a prompt.
     pretty_exceptions_enable=False,
@@ -31,7 +31,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Serve transformer checkpoints over gRPC: register, prove, classify, generate, translate, summarize."""
+    """Serve transformer checkpoints over gRPC: register, prove, classify, embed, generate, translate, summarize."""
 
 
 app.command()(serve)
@@ -41,7 +41,9 @@ app.command()(checkpoints.show)
 app.command()(checkpoints.load)
 app.command()(checkpoints.unload)
 app.command()(checkpoints.delete)
-app.command()(inference.classify)
+app.command()(reading.classify)
+app.command()(reading.classify_tokens)
+app.command()(reading.embed)
 app.command()(inference.generate)
 app.command()(inference.chat)
 app.command()(inference.translate)

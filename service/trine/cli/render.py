@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import sys
+from array import array
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -17,7 +18,14 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from trine.client import CheckpointInfo, Classification, Parity, Progress, VersionInfo
+from trine.client import (
+    CheckpointInfo,
+    Classification,
+    Parity,
+    Progress,
+    TokenClassification,
+    VersionInfo,
+)
 from trine.errors import TrineError
 
 # Foreign text is shown as it is: no markup, no emoji codes, no guessed colors.
@@ -70,6 +78,8 @@ def json_line(value: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, array):
+        return value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     raise TypeError(f"no JSON for {type(value).__name__}")
@@ -83,6 +93,25 @@ def classifications(inputs: Sequence[str], results: Sequence[Classification]) ->
     for text, result in zip(inputs, results, strict=True):
         for place, label in enumerate(result.labels):
             table.add_row(_safe(label.name), f"{label.score:.4f}", _safe(_short(text)) if place == 0 else "")
+    _print_table(table)
+
+
+def token_classifications(inputs: Sequence[str], results: Sequence[TokenClassification]) -> None:
+    """Entities with their places; with several texts each begins its own rows."""
+    table = _table("label", "score", "entity", "begin", "end", "text")
+    for column in ("entity", "text"):
+        place = next(one for one in table.columns if one.header == column)
+        place.overflow, place.no_wrap = "ellipsis", True
+    for text, result in zip(inputs, results, strict=True):
+        for row, one in enumerate(result.entities):
+            table.add_row(
+                _safe(one.label),
+                f"{one.score:.4f}",
+                _safe(_short(one.text)),
+                str(one.begin),
+                str(one.end),
+                _safe(_short(text)) if row == 0 else "",
+            )
     _print_table(table)
 
 

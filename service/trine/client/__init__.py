@@ -9,11 +9,9 @@ Runs in the caller's process and needs nothing but gRPC: no numpy, no ONNX Runti
 from trine.client.aio import AsyncClient
 from trine.client.answers import (
     Alternative,
-    Classification,
     Delta,
     Generation,
     Hypothesis,
-    Label,
     Segment,
     Summary,
     TokenLogprob,
@@ -22,6 +20,14 @@ from trine.client.answers import (
 )
 from trine.client.blocking import Client
 from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
+from trine.client.reading_answers import (
+    Classification,
+    Embedding,
+    Entity,
+    Label,
+    Outcome,
+    TokenClassification,
+)
 from trine.client.streams import AsyncStream, Stream
 
 __all__ = [
@@ -32,15 +38,19 @@ __all__ = [
     "Classification",
     "Client",
     "Delta",
+    "Embedding",
+    "Entity",
     "Generation",
     "Hypothesis",
     "Label",
+    "Outcome",
     "Parity",
     "ParityCheck",
     "Progress",
     "Segment",
     "Stream",
     "Summary",
+    "TokenClassification",
     "TokenLogprob",
     "Translation",
     "Usage",

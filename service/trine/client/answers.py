@@ -1,4 +1,4 @@
-"""What the inference calls answer: responses turned into frozen values. Pure functions, any thread."""
+"""What the generating calls answer: responses turned into frozen values. Pure functions, any thread."""
 
 from __future__ import annotations
 
@@ -28,22 +28,8 @@ class Usage:
     cut_tokens: int
     cached_tokens: int = 0
     """Input tokens whose keys and values were in the prefix cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    name: str
-    score: float
-    """Probability, 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    labels: tuple[Label, ...]
-    """Best first."""
-    usage: Usage
-    checkpoint: str
-    """The version that answered, NAME:VERSION."""
+    windows: int = 0
+    """Sequences in which the text was read by classify, classify_tokens or embed; 1 where it fits the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +142,6 @@ class Delta:
     """Of a beam search, in the input's last delta; those of a translation are in its segments."""
 
 
-def classifications(response: pb.ClassifyResponse) -> list[Classification]:
-    return [
-        Classification(
-            tuple(Label(label.name, label.score) for label in result.labels),
-            _usage(result.usage),
-            response.checkpoint,
-        )
-        for result in response.results
-    ]
-
-
 def generations(response: pb.GenerateResponse) -> list[Generation]:
     return [Generation(*_written(result, response.checkpoint)) for result in response.results]
 
@@ -180,7 +155,7 @@ def _written(result: pb.Generation | pb.Summary, checkpoint: str) -> tuple[Any, 
     return (
         result.text,
         _finish(result.finish_reason),
-        _usage(result.usage),
+        usage_of(result.usage),
         checkpoint,
         _matched_stop(result),
         _logprobs(result),
@@ -193,7 +168,7 @@ def translations(response: pb.TranslateResponse) -> list[Translation]:
         Translation(
             result.text,
             _finish(result.finish_reason),
-            _usage(result.usage),
+            usage_of(result.usage),
             response.checkpoint,
             _matched_stop(result),
             _logprobs(result),
@@ -209,7 +184,7 @@ def delta(response: _Streamed) -> Delta:
         response.text,
         response.input_index,
         _finish(response.finish_reason) if last else None,
-        _usage(response.usage) if last else None,
+        usage_of(response.usage) if last else None,
         response.checkpoint,
         _matched_stop(response),
         _logprobs(response),
@@ -234,8 +209,10 @@ def _finish(reason: pb.FinishReason.ValueType) -> str:
     return _FINISH_REASONS.get(reason, "unknown")
 
 
-def _usage(usage: pb.Usage) -> Usage:
-    return Usage(usage.input_tokens, usage.output_tokens, usage.cut_tokens, usage.cached_tokens)
+def usage_of(usage: pb.Usage) -> Usage:
+    return Usage(
+        usage.input_tokens, usage.output_tokens, usage.cut_tokens, usage.cached_tokens, usage.windows
+    )
 
 
 def _matched_stop(part: _Written) -> str | int | None:

@@ -7,54 +7,20 @@ from collections.abc import Callable
 from typing import Any, Unpack, overload
 
 from trine.client import answers, requests
-from trine.client.answers import Classification, Delta, Generation, Summary, Translation
-from trine.client.blocking_checkpoints import Checkpoints
-from trine.client.options import GenerationOptions, Priority, Split
+from trine.client.answers import Delta, Generation, Summary, Translation
+from trine.client.blocking_reading import Reading
+from trine.client.options import GenerationOptions, Split
 from trine.client.requests import Conversation, Texts
 from trine.client.streams import Stream
 
 
-class Client(Checkpoints):
+class Client(Reading):
     """Calls one Trine server. `AsyncClient` has the same methods.
 
     `timeout` is in seconds, for every inference call that names none of its own; administration waits as long as it takes,
     unless told otherwise. `options` are gRPC channel options, laid over those of trine.client.channel.
     Every method raises errors of trine.errors; TryLater where the server cannot be reached.
     """
-
-    @overload
-    def classify(
-        self,
-        checkpoint: str,
-        texts: str,
-        *,
-        top_k: int = ...,
-        priority: Priority = ...,
-        timeout: float | None = ...,
-    ) -> Classification: ...
-    @overload
-    def classify(
-        self,
-        checkpoint: str,
-        texts: Texts,
-        *,
-        top_k: int = ...,
-        priority: Priority = ...,
-        timeout: float | None = ...,
-    ) -> builtins.list[Classification]: ...
-    def classify(
-        self,
-        checkpoint: str,
-        texts: str | Texts,
-        *,
-        top_k: int = 0,
-        priority: Priority = "normal",
-        timeout: float | None = None,
-    ) -> Classification | builtins.list[Classification]:
-        """Score each text against the checkpoint's labels; `top_k` 0 returns all labels."""
-        request = requests.classify_request(checkpoint, texts, top_k, priority)
-        response = self._infer(self._inference.Classify, request, timeout)
-        return answers.shaped(texts, answers.classifications(response))
 
     @overload
     def generate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from trine.errors import (
@@ -49,26 +49,36 @@ def failure(error: grpc.RpcError, target: str) -> TrineError:
     call: Any = (
         error  # both kinds of client raise an RpcError that is a call as well; the stubs do not say so
     )
-    parts = _details(call)
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:  # the details contradict the status: not ours
+        status = None
+    return _told(status) or _without_details(call, target)
+
+
+def failure_of(status: status_pb2.Status) -> TrineError:
+    """The error of one input of a stream."""
+    return _told(status) or Bug("the server refused an input without saying why")
+
+
+def _told(status: status_pb2.Status | None) -> TrineError | None:
+    """The error that a server of ours put into a status; None where it is another's."""
+    parts = _details(status)
     info = parts.get(error_details_pb2.ErrorInfo)
-    if info is None or info.domain != DOMAIN:
-        return _without_details(call, target)
+    if status is None or info is None or info.domain != DOMAIN:
+        return None
     violations = parts.get(error_details_pb2.BadRequest, error_details_pb2.BadRequest()).field_violations
     retry = parts.get(error_details_pb2.RetryInfo)
     return from_reason(
         info.reason,
-        call.details() or "",
+        status.message,
         field=violations[0].field if violations else "",
         retry_after=None if retry is None else retry.retry_delay.ToNanoseconds() / 1e9,
     )
 
 
-def _details(call: Any) -> dict[type[Any], Any]:
+def _details(status: status_pb2.Status | None) -> dict[type[Any], Any]:
     """The status details by their type; those of types that we do not know are left out."""
-    try:
-        status = rpc_status.from_call(call)
-    except ValueError:  # the details contradict the status: not ours
-        status = None
     found: dict[type[Any], Any] = {}
     for packed in status.details if status else ():
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):

@@ -1,10 +1,10 @@
-"""What the inference calls send. Pure functions, any thread."""
+"""What the generating calls send. Pure functions, any thread."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from trine.client.options import GenerationOptions, priority_of, split_of, unsigned, with_options
+from trine.client.options import GenerationOptions, split_of, with_options
 from trine.errors import InvalidInput
 from trine.v1 import inference_pb2 as pb
 
@@ -14,19 +14,11 @@ Conversation = Sequence[Mapping[str, str]]
 """Messages, each with a "role" and its "content", as transformers has them."""
 
 
-def classify_request(checkpoint: str, texts: str | Texts, top_k: int, priority: str) -> pb.ClassifyRequest:
-    """Raises InvalidInput where the wire could not carry a value; all else the server judges."""
-    return pb.ClassifyRequest(
-        checkpoint=checkpoint,
-        inputs=[pb.ClassifyInput(text=text) for text in _sendable(texts)],
-        priority=priority_of(priority),
-        top_k=unsigned(top_k, "top_k"),
-    )
-
-
 def generate_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.GenerateRequest:
-    """Raises InvalidInput, and TypeError for an option that does not exist."""
-    inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
+    """Raises InvalidInput where the wire could not carry a value, and TypeError for an option that does not exist; all else the server
+    judges.
+    """
+    inputs = [pb.GenerateInput(text=text) for text in sendable(texts)]
     return with_options(pb.GenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
@@ -34,7 +26,7 @@ def stream_generate_request(
     checkpoint: str, texts: str | Texts, options: GenerationOptions
 ) -> pb.StreamGenerateRequest:
     """Raises as generate_request does."""
-    inputs = [pb.GenerateInput(text=text) for text in _sendable(texts)]
+    inputs = [pb.GenerateInput(text=text) for text in sendable(texts)]
     return with_options(pb.StreamGenerateRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
@@ -70,7 +62,7 @@ def stream_translate_request(
 
 def summarize_request(checkpoint: str, texts: str | Texts, options: GenerationOptions) -> pb.SummarizeRequest:
     """Raises as generate_request does."""
-    inputs = [pb.SummarizeInput(text=text) for text in _sendable(texts)]
+    inputs = [pb.SummarizeInput(text=text) for text in sendable(texts)]
     return with_options(pb.SummarizeRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
@@ -78,7 +70,7 @@ def stream_summarize_request(
     checkpoint: str, texts: str | Texts, options: GenerationOptions
 ) -> pb.StreamSummarizeRequest:
     """Raises as generate_request does."""
-    inputs = [pb.SummarizeInput(text=text) for text in _sendable(texts)]
+    inputs = [pb.SummarizeInput(text=text) for text in sendable(texts)]
     return with_options(pb.StreamSummarizeRequest(checkpoint=checkpoint, inputs=inputs), options)
 
 
@@ -99,7 +91,7 @@ def stream_chat_request(
 def _translations(texts: str | Texts, source_language: str, target_language: str) -> list[pb.TranslateInput]:
     return [
         pb.TranslateInput(text=text, source_language=source_language, target_language=target_language)
-        for text in _sendable(texts)
+        for text in sendable(texts)
     ]
 
 
@@ -110,20 +102,20 @@ def _conversation(messages: Conversation) -> pb.GenerateInput:
         field = f"inputs[0].messages[{place}]"
         if message.keys() != {"role", "content"}:
             raise InvalidInput('a message has a "role" and a "content"', field=field)
-        _validate_unicode("the message", message["role"] + message["content"], field)
+        validate_unicode("the message", message["role"] + message["content"], field)
         turns.append(pb.Message(role=message["role"], content=message["content"]))
     return pb.GenerateInput(messages=turns)
 
 
-def _sendable(texts: str | Texts) -> Iterable[str]:
+def sendable(texts: str | Texts) -> Iterable[str]:
     """The inputs. Raises InvalidInput for one that UTF-8 cannot carry (a lone surrogate), naming its place."""
     inputs: Sequence[str] = [texts] if isinstance(texts, str) else texts
     for index, text in enumerate(inputs):
-        _validate_unicode("the text", text, f"inputs[{index}].text")
+        validate_unicode("the text", text, f"inputs[{index}].text")
     return inputs
 
 
-def _validate_unicode(noun: str, text: str, field: str) -> None:
+def validate_unicode(noun: str, text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -6,7 +6,7 @@ gRPC for Python never cancels a call whose owner forgot it (grpc/grpc issue 4346
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -18,11 +18,57 @@ from trine.client.failures import failure
 _Item = TypeVar("_Item")
 
 
-class Stream(Generic[_Item]):
-    """Iterator over the parts of one answer. Raises the server's error (trine.errors) where the stream broke."""
+class Sent:
+    """The requests of a stream in both directions, made as gRPC asks for them, in a thread of its own.
 
-    def __init__(self, call: Any, convert: Callable[[Any], _Item], target: str) -> None:
+    gRPC would only log what its source raises; so the requests end there, and the stream raises it once all else is answered.
+    """
+
+    def __init__(self, inputs: Iterable[Any], request: Callable[[int, Any], Any]) -> None:
+        self._inputs = inputs
+        self._request = request
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for index, given in enumerate(self._inputs):
+                yield self._request(index, given)
+        except Exception as error:
+            self.error = error
+
+
+class AsyncSent:
+    """The same in the event loop, of an asynchronous iterable or of a plain one."""
+
+    def __init__(
+        self, inputs: Iterable[Any] | AsyncIterable[Any], request: Callable[[int, Any], Any]
+    ) -> None:
+        self._inputs = inputs
+        self._request = request
+        self.error: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        index = 0
+        try:
+            if isinstance(self._inputs, AsyncIterable):
+                async for given in self._inputs:
+                    yield self._request(index, given)
+                    index += 1
+            else:
+                for index, given in enumerate(self._inputs):
+                    yield self._request(index, given)
+        except Exception as error:
+            self.error = error
+
+
+class Stream(Generic[_Item]):
+    """Iterator over the parts of one answer, or over many answers. Raises the server's error (trine.errors) where the stream broke."""
+
+    def __init__(
+        self, call: Any, convert: Callable[[Any], _Item], target: str, sent: Sent | None = None
+    ) -> None:
         self._call = call
+        self._sent = sent
         self._convert = convert
         self._target = target
         self._closed = False
@@ -37,6 +83,8 @@ class Stream(Generic[_Item]):
             return self._convert(next(self._call))
         except StopIteration:
             self._closed = True
+            if self._sent is not None and self._sent.error is not None:
+                raise self._sent.error from None
             raise
         except grpc.RpcError as error:
             self._closed = True
@@ -61,10 +109,13 @@ class Stream(Generic[_Item]):
 
 
 class AsyncStream(Generic[_Item]):
-    """Asynchronous iterator over the parts of one answer. Raises the server's error (trine.errors) where the stream broke."""
+    """The same for `async for`."""
 
-    def __init__(self, call: Any, convert: Callable[[Any], _Item], target: str) -> None:
+    def __init__(
+        self, call: Any, convert: Callable[[Any], _Item], target: str, sent: AsyncSent | None = None
+    ) -> None:
         self._call = call
+        self._sent = sent
         self._convert = convert
         self._target = target
         self._closed = False
@@ -82,6 +133,8 @@ class AsyncStream(Generic[_Item]):
             raise failure(error, self._target) from None
         if response is grpc.aio.EOF:
             self._closed = True
+            if self._sent is not None and self._sent.error is not None:
+                raise self._sent.error
             raise StopAsyncIteration
         return self._convert(response)
 

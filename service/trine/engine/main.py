@@ -43,14 +43,17 @@ from trine.engine.runtime.paged_decoder import PagedDecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.selftest import drift
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
+from trine.engine.scheduling.budget import measured_budget
 from trine.engine.scheduling.call import Call
 from trine.engine.scheduling.continuous import DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.dynamic import DynamicBatcher
 from trine.engine.scheduling.meter import Meter
 from trine.engine.tasks.classification import Classification
+from trine.engine.tasks.embedding import Embedding
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.summarization import Summarization
+from trine.engine.tasks.token_classification import TokenClassification
 from trine.engine.tasks.translation import Translation
 from trine.engine.text.chat import CHAT_TEMPLATE, ChatTemplate
 from trine.engine.text.detokenizer import Detokenizer
@@ -66,7 +69,7 @@ _MAX_CHUNK = {Target.CPU: 64, Target.CUDA: 256}
 """Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
 
 Runner = EncoderRunner | DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
-AnyTask = Classification | Generation | Translation | Summarization
+AnyTask = Classification | TokenClassification | Embedding | Generation | Translation | Summarization
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-slots", type=int, required=True, help="most sequences that run at once")
     parser.add_argument("--batch-tokens", type=int, required=True, help="tokens of one batch or mixed step")
+    parser.add_argument(
+        "--max-batch-ms", type=int, default=100, help="time of one encoder batch, which sets its tokens"
+    )
     parser.add_argument("--log-level", default="INFO", help="as the standard logging spells it")
     parser.add_argument("--log-json", action="store_true", help="log JSON lines")
     return parser
@@ -128,7 +134,7 @@ def _load(options: argparse.Namespace, sock: socket.socket) -> tuple[Loop[Any], 
     runner = _runner(artifact, options, device)
     self_test_drift = _self_test(artifact, runner)
     meter = Meter(time.monotonic)
-    scheduler: Scheduler[Any] = _scheduler(runner, options, meter)
+    scheduler: Scheduler[Any] = _scheduler(runner, _budget(artifact, runner, options), options, meter)
     task = _task(artifact)
     slots = 0 if isinstance(runner, EncoderRunner) else runner.slots
     if isinstance(task, GenerativeTask):
@@ -166,10 +172,21 @@ def _runner(artifact: Artifact, options: argparse.Namespace, device: Device) -> 
     return Seq2SeqRunner(artifact, threads, slots)
 
 
+def _budget(artifact: Artifact, runner: Runner, options: argparse.Namespace) -> int:
+    """Tokens of a batch, or of a mixed step."""
+    most: int = options.batch_tokens
+    if not isinstance(runner, EncoderRunner):
+        return most
+    manifest = artifact.manifest
+    token, context = manifest.self_test.inputs[0][0], manifest.limits.max_input_tokens
+    budget = measured_budget(runner, token, context, most, options.max_batch_ms / 1000, time.perf_counter)
+    logger.info("batches of up to %d tokens", budget)
+    return budget
+
+
 def _scheduler(
-    runner: Runner, options: argparse.Namespace, meter: Meter
+    runner: Runner, budget: int, options: argparse.Namespace, meter: Meter
 ) -> DynamicBatcher | DecoderBatcher[Any] | EncoderDecoderBatcher[Any]:
-    budget = options.batch_tokens
     match runner:
         case EncoderRunner():
             return DynamicBatcher(runner, budget)
@@ -182,8 +199,13 @@ def _scheduler(
 def _task(artifact: Artifact) -> AnyTask:
     manifest = artifact.manifest
     tokenizer = Tokenizer(artifact.path("tokenizer.json"), manifest.vocab_size, manifest.unk_id)
-    if manifest.task is Task.CLASSIFICATION:
-        return Classification(manifest, tokenizer)
+    match manifest.task:
+        case Task.CLASSIFICATION:
+            return Classification(manifest, tokenizer)
+        case Task.TOKEN_CLASSIFICATION:
+            return TokenClassification(manifest, tokenizer)
+        case Task.EMBEDDING:
+            return Embedding(manifest, tokenizer)
     target = "target_tokenizer.json" if "target_tokenizer.json" in manifest.files else "tokenizer.json"
     detokenizer = Detokenizer(artifact.path(target))
     match manifest.task:
@@ -211,6 +233,10 @@ def _warm_up(scheduler: Scheduler[Any], task: AnyTask) -> None:
     request: frames.Submit
     if isinstance(task, Classification):
         request = frames.Classify(0, ["a"], math.inf, 2, "", 0)
+    elif isinstance(task, TokenClassification):
+        request = frames.ClassifyTokens(0, ["a"], math.inf, 2, "", "simple")
+    elif isinstance(task, Embedding):
+        request = frames.Embed(0, ["a"], math.inf, 2, "")
     else:
         request = frames.Generate(0, ["a"], math.inf, 2, "", Decoding(max_new_tokens=2), stream=True)
     call = Call(request.id, request.caller, request.priority, request.deadline, time.monotonic(), 1)

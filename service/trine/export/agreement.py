@@ -18,12 +18,11 @@ from trine.engine.runtime import selftest
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
-from trine.export import gate, probes
+from trine.export import encoders, gate, probes
 from trine.export.chrf import chrf
+from trine.export.encoders import Input
 from trine.export.gate import Int8Limits, Report
-from trine.export.reference import Logits
 from trine.export.tokenizer import SOURCE, TARGET
-from trine.export.verify import in_company
 from trine.export.walk import CHUNK, GROUP, Runner, Walker, cut
 
 Told = Callable[[float], None]
@@ -44,7 +43,8 @@ def prove(
     sequences = _sequences(fp32, checkpoint)
     runner: EncoderRunner | Runner
     if fp32.manifest.family is Family.ENCODER:
-        runner = _compare_encoders(fp32, int8, sequences, threads, report, limits)
+        inputs = [Input(ids) for ids in sequences] + _pairs(fp32)
+        runner = encoders.agree(fp32, int8, inputs, threads, report, limits)
     else:
         runner = _compare_generations(fp32, int8, sequences, threads, report, limits, told)
     report.at_most("int8_self_test", [selftest.drift(int8, runner)], limits.self_test)
@@ -62,13 +62,13 @@ def self_test(int8: Artifact, threads: int) -> SelfTest:
     """
     inputs = int8.manifest.self_test.inputs
     if int8.manifest.family is Family.ENCODER:
-        answers = list(EncoderRunner(int8, threads).run(inputs))
+        answers = EncoderRunner(int8, threads).run(inputs)
     else:
         walker = Walker.of(int8, threads)
         walks = [walker.begin(ids, 1, [0]) for ids in inputs]
         answers = [walker.logits([walk], rows=1, size=walker.runner.max_chunk)[0][0] for walk in walks]
     stored = int8.manifest.self_test.outputs
-    outputs = [answer[: len(kept)].tolist() for answer, kept in zip(answers, stored, strict=True)]
+    outputs = [answer.reshape(-1)[: len(kept)].tolist() for answer, kept in zip(answers, stored, strict=True)]
     return SelfTest(inputs, outputs, gate.INT8.self_test)
 
 
@@ -82,41 +82,14 @@ def _sequences(fp32: Artifact, checkpoint: Path) -> list[list[int]]:
     return [cut(list(ids), context, keep_end=keep_end) for ids in tokenizer.encode(texts) if ids]
 
 
-# --- encoder -----------------------------------------------------------------------------------------------------------------
-
-
-def _compare_encoders(
-    fp32: Artifact,
-    int8: Artifact,
-    sequences: Sequence[list[int]],
-    threads: int,
-    report: Report,
-    limits: Int8Limits,
-) -> EncoderRunner:
-    """Returns int8's runner."""
-    runner = EncoderRunner(fp32, threads)
-    expected = [runner.run([ids])[0] for ids in sequences]
-    runner = EncoderRunner(int8, threads)
-    alone = [runner.run([ids])[0] for ids in sequences]
-    pairs = list(zip(alone, expected, strict=True))
-    report.share("int8_labels", [int(a.argmax()) == int(b.argmax()) for a, b in pairs], limits.labels)
-    scores = _sigmoid if fp32.manifest.multi_label else _softmax
-    report.at_most(
-        "int8_scores", [float(np.abs(scores(a) - scores(b)).max()) for a, b in pairs], limits.scores
-    )
-    apart = [gate.drift(row[None], alone[index][None]) for index, row in in_company(runner, sequences)]
-    report.at_most("int8_batch_logits", apart, limits.batch_logits)
-    return runner
-
-
-def _softmax(logits: Logits) -> NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    scores: NDArray[np.float64] = powers / powers.sum()
-    return scores
-
-
-def _sigmoid(logits: Logits) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+def _pairs(fp32: Artifact) -> list[Input]:
+    manifest = fp32.manifest
+    if not manifest.pairs:
+        return []
+    tokenizer = Tokenizer(fp32.path(SOURCE), manifest.vocab_size, manifest.unk_id)
+    length = manifest.limits.max_input_tokens
+    encoded = tokenizer.encode_fully(*zip(*probes.PAIRS, strict=True))
+    return [Input.pair(found.ids, found.types, length) for found in encoded]
 
 
 # --- decoder and encoder-decoder -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Never runs the checkpoint's own code, never unpickles, never asks the hub.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _OPTIMUM_TASKS = {
     Task.CLASSIFICATION: "text-classification",
+    Task.TOKEN_CLASSIFICATION: "token-classification",
+    Task.EMBEDDING: "feature-extraction",
     Task.GENERATION: "text-generation",
     Task.TRANSLATION: "text2text-generation",
     Task.SUMMARIZATION: "text2text-generation",
@@ -53,6 +56,8 @@ def load(folder: Path, info: CheckpointInfo) -> Checkpoint:
     """Raises NotACheckpoint where config, weights and tokenizer do not belong together or do not parse."""
     try:
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
+        if info.family is Family.ENCODER:
+            _require_encoder(config)
         model = _load_model(folder, info, config)
         tokenizer = _load_tokenizer(folder)
     except (CheckpointRefused, MemoryError):
@@ -63,6 +68,14 @@ def load(folder: Path, info: CheckpointInfo) -> Checkpoint:
             f"the folder does not load as {info.architecture}: its config, weights and tokenizer do not fit together"
         ) from error
     return Checkpoint(folder, info, model.eval(), tokenizer)
+
+
+def _require_encoder(config: PreTrainedConfig) -> None:
+    """transformers passes over the second setting in silence, so that the gate would compare with another model's answers."""
+    if getattr(config, "is_decoder", False):
+        raise UnsupportedArchitecture("the checkpoint's config makes a decoder of it (is_decoder)")
+    if getattr(config, "position_embedding_type", None) not in (None, "absolute"):
+        raise UnsupportedArchitecture("relative position embeddings are not supported")
 
 
 def _load_model(folder: Path, info: CheckpointInfo, config: PreTrainedConfig) -> PreTrainedModel:
@@ -80,8 +93,12 @@ def _load_model(folder: Path, info: CheckpointInfo, config: PreTrainedConfig) ->
     )
     if type(model).__name__ != info.architecture:
         raise NotACheckpoint(f"the config's model type is not that of {info.architecture}")
-    missing = len(loading["missing_keys"]) + len(loading["mismatched_keys"])
-    if missing:  # transformers would go on with random numbers
+    absent = {*loading["missing_keys"], *loading["mismatched_keys"]}
+    if info.task is Task.EMBEDDING and getattr(model, "pooler", None) is not None:
+        # the pooler is for classification: embeddings pass it by, and many checkpoints lack its weights
+        model.pooler = None
+        absent = {name for name in absent if not str(name).startswith("pooler.")}
+    if missing := len(absent):  # transformers would go on with random numbers
         raise NotACheckpoint(f"the weights lack {missing} of the tensors that {info.architecture} needs")
     return model
 
@@ -102,6 +119,19 @@ def context_length(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase 
     if positions is None:
         positions = tokenizer.model_max_length if tokenizer is not None else MAX_CONTEXT
     return min(int(positions), MAX_CONTEXT)
+
+
+def position_offset(model: PreTrainedModel) -> int:
+    """The position of a text's first token: RoBERTa and its kin count from the padding id + 1."""
+    embeddings: Any = getattr(model.base_model, "embeddings", None)
+    return int(embeddings.padding_idx) + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0
+
+
+def token_types(model: PreTrainedModel) -> int:
+    """How many kinds of tokens an encoder tells apart, as BERT does with two texts; 0: it does not ask."""
+    if "token_type_ids" not in inspect.signature(type(model).forward).parameters:
+        return 0
+    return int(model.config.type_vocab_size)
 
 
 def cache_layout(config: PreTrainedConfig, family: Family) -> CacheLayout:

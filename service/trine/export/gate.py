@@ -25,7 +25,11 @@ class GateLimits:
     batch_logits: float = 1e-5
     """The same between a sequence alone and in company."""
     labels: float = 1.0
-    """At least this share of the texts has the original's best label."""
+    """At least this share of the texts (or of their tokens, where each is labeled) has the original's best label, ties aside."""
+    embeddings: float = 1e-4
+    """max|a-b| / max|b| of a pooled embedding, at most."""
+    cosine: float = 0.99999
+    """Cosine between the pooled embedding and the original's, at least."""
     greedy: float = 1.0
     """At least this share of the continuations is the original's, token by token, ties aside."""
     ties: float = 1e-3
@@ -47,9 +51,13 @@ class Int8Limits:
     """int8 against our own float32 artifact, which has passed its gate."""
 
     labels: float = 0.99
-    """At least this share of the texts has the same best label."""
+    """At least this share of the texts (or of their tokens) has the same best label."""
     scores: float = 1e-2
-    """Difference of a label's score, at most."""
+    """Difference of a label's score, at most; where each token is labeled, the mean over the tokens of their largest difference."""
+    cosine: float = 0.99
+    """Cosine between the pooled embeddings, at least. An angle of 8 degrees: far less than between two texts of one meaning."""
+    embeddings: float = 0.15
+    """|a-b| / |b| of a pooled embedding (Euclidean norms), at most: the lengths too, where embeddings are not normalized."""
     best_token: float = 0.97
     """At least this share of the places along float32's own continuations has the same best token."""
     chrf: float = 90.0
@@ -125,6 +133,13 @@ class Report:
         measured = list(values)
         value = float("inf") if any(map(math.isnan, measured)) else max(measured, default=float("inf"))
         self._add(name, value, limit, value <= limit, len(measured), at_least=False)
+
+    def mean_at_most(self, name: str, values: Iterable[float], limit: float) -> None:
+        """Their mean counts; one that is no number fails."""
+        measured = list(values)
+        mean = sum(measured) / len(measured) if measured else math.inf
+        mean = math.inf if math.isnan(mean) else mean
+        self._add(name, mean, limit, mean <= limit, len(measured), at_least=False)
 
     def at_least(self, name: str, value: float, limit: float, count: int) -> None:
         self._add(name, value, limit, value >= limit, count, at_least=True)

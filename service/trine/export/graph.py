@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -68,7 +70,25 @@ def write(
             verbose=False,
         )
     assert program is not None
+    _merge_equal_constants(program.model.graph)
     program.save(path, external_data=True)
+
+
+def _merge_equal_constants(traced: Any) -> None:
+    """ALBERT's layers have the same weights, and the exporter folds each use of them into a constant of its own.
+
+    `traced` is an onnx_ir.Graph; the pass of that name in onnx_ir fails on constants that are views.
+    """
+    known: dict[tuple[Any, ...], Any] = {}
+    for value in list(traced.initializers.values()):
+        if value.const_value is None or value.is_graph_input() or value.is_graph_output():
+            continue
+        array = value.const_value.numpy()
+        digest = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).digest()
+        kept = known.setdefault((value.const_value.dtype, array.shape, digest), value)
+        if kept is not value:
+            value.replace_all_uses_with(kept)
+            traced.initializers.pop(value.name)
 
 
 @contextlib.contextmanager

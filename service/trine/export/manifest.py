@@ -17,10 +17,11 @@ import trine
 from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest, Task
 from trine.errors import NotACheckpoint, UnsupportedArchitecture
 from trine.export import checkpoint as checkpoints
-from trine.export import gate, graph, rotary, tokenizer
+from trine.export import gate, graph, rotary, sentence_transformer, tokenizer
 from trine.export.checkpoint import Checkpoint
 from trine.export.plan import RECIPE
 from trine.export.reference import Reference
+from trine.export.sentence_transformer import Embedding
 
 SELF_TEST_TOLERANCE = {
     Precision.FP32: gate.FP32.self_test,
@@ -54,6 +55,8 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
     """
     info, config = checkpoint.info, checkpoint.config
     encoder = info.family is Family.ENCODER
+    labels = _labels(config, info.task) if encoder and info.task is not Task.EMBEDDING else ()
+    embedding = sentence_transformer.read(checkpoint.folder) if info.task is Task.EMBEDDING else None
     rotary.require_fixed_frequencies(config)
     layout = checkpoints.cache_layout(config, info.family)
     generation = None if encoder else _generation(checkpoint)
@@ -64,14 +67,21 @@ def describe(checkpoint: Checkpoint, precision: Precision) -> Manifest:
         precision=precision,
         target=precision.target,
         vocab_size=config.vocab_size,
-        limits=_limits(checkpoint),
-        self_test=_self_test(Reference(checkpoint, generation), SELF_TEST_TOLERANCE[precision]),
+        limits=_limits(checkpoint, embedding),
+        self_test=_self_test(
+            Reference(checkpoint, generation), SELF_TEST_TOLERANCE[precision], encoder=encoder
+        ),
         parity=Parity(passed=False, checks=()),
         parameters=checkpoint.parameters,
         opset=graph.OPSET,
         exporter=f"trine {trine.__version__} recipe {RECIPE}, torch {torch.__version__}, transformers {transformers.__version__}",
-        labels=_labels(config) if encoder else (),
-        multi_label=encoder and config.problem_type == "multi_label_classification",
+        labels=labels,
+        multi_label=info.task is Task.CLASSIFICATION and _is_multi_label(config, labels),
+        pairs=info.task is Task.CLASSIFICATION and _takes_pairs(checkpoint),
+        pooling=embedding.pooling if embedding else None,
+        normalize=embedding is not None and embedding.normalize,
+        embedding_size=config.hidden_size if embedding else 0,
+        position_offset=checkpoints.position_offset(checkpoint.model) if encoder else 0,
         unk_id=tokenizer.unknown_id(checkpoint.tokenizer),
         cache=None if encoder else layout,
         cross=layout if info.family is Family.ENCODER_DECODER else None,
@@ -91,22 +101,41 @@ def ignored_settings(checkpoint: Checkpoint) -> list[str]:
     return names + (["bad_words_ids"] if any(len(word) > 1 for word in config.bad_words_ids or []) else [])
 
 
-def _limits(checkpoint: Checkpoint) -> Limits:
+def _limits(checkpoint: Checkpoint, embedding: Embedding | None) -> Limits:
     positions = checkpoints.context_length(checkpoint.config, checkpoint.tokenizer)
     if checkpoint.info.family is Family.ENCODER:
+        positions -= checkpoints.position_offset(checkpoint.model)
+        if embedding is not None and embedding.max_tokens is not None:
+            positions = min(positions, embedding.max_tokens)
         return Limits(max_input_tokens=min(positions, int(checkpoint.tokenizer.model_max_length)))
     if checkpoint.info.family is Family.DECODER:
         return Limits(max_input_tokens=positions, max_output_tokens=positions - 1)
     return Limits(max_input_tokens=positions, max_output_tokens=positions)
 
 
-def _labels(config: Any) -> tuple[str, ...]:
+def _labels(config: Any, task: Task) -> tuple[str, ...]:
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     if len(labels) != config.num_labels or len(set(labels)) != len(labels):
         raise NotACheckpoint("the labels of the config do not match its outputs")
-    if len(labels) == 1 or config.problem_type == "regression":
-        raise UnsupportedArchitecture("a single label (regression) is not supported")
+    if config.problem_type == "regression":
+        raise UnsupportedArchitecture("regression is not supported")
+    if len(labels) == 1 and task is Task.TOKEN_CLASSIFICATION:
+        raise UnsupportedArchitecture("a single label for all tokens is not supported")
     return labels
+
+
+def _is_multi_label(config: Any, labels: Sequence[str]) -> bool:
+    """As transformers' pipeline has it, a single label's score stands alone as well (rerankers of text pairs)."""
+    return config.problem_type == "multi_label_classification" or len(labels) == 1
+
+
+def _takes_pairs(checkpoint: Checkpoint) -> bool:
+    """Whether the model knows the types that its tokenizer gives to the tokens of two texts."""
+    if not checkpoint.tokenizer.is_fast:
+        return False
+    kinds = checkpoints.token_types(checkpoint.model)
+    types = checkpoint.tokenizer("a", "b", return_token_type_ids=True).token_type_ids
+    return kinds == 0 or max(types, default=0) < kinds
 
 
 def _generation(checkpoint: Checkpoint) -> Generation:
@@ -156,9 +185,10 @@ def _one(value: int | Sequence[int] | None) -> int | None:
     return ids[0] if ids else None
 
 
-def _self_test(reference: Reference, tolerance: float) -> SelfTest:
+def _self_test(reference: Reference, tolerance: float, *, encoder: bool) -> SelfTest:
     inputs = [ids[:_SELF_TEST_TOKENS] for ids in reference.token_ids(_SELF_TEST_TEXTS)]
-    outputs = [reference.first_logits(ids)[:_SELF_TEST_LOGITS].tolist() for ids in inputs]
+    answer = reference.output if encoder else reference.first_logits
+    outputs = [answer(ids).reshape(-1)[:_SELF_TEST_LOGITS].tolist() for ids in inputs]
     if not all(map(math.isfinite, chain.from_iterable(outputs))):  # nor could JSON hold them
         raise NotACheckpoint("the checkpoint itself answers with what is no finite number")
     return SelfTest(inputs=inputs, outputs=outputs, tolerance=tolerance)

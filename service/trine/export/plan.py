@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from typing import Any
 from trine import artifact
 from trine.artifact import Family, Precision, Target, Task
 from trine.errors import NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, WrongTask
-from trine.registry.architectures import ARCHITECTURES, Architecture
+from trine.export import sentence_transformer
+from trine.export.folder import read_object, regular_files
+from trine.registry.architectures import ARCHITECTURES, KNOWN_GAPS, Architecture
 
 RECIPE = "3"
 """Version of the export: raised whenever the same checkpoint would give another artifact."""
@@ -53,7 +54,6 @@ _TEXT_FILES = _VOCABULARIES | {
     "chat_template.jinja",
 }
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
-_MAX_JSON = 16 << 20
 
 
 class Gate(enum.StrEnum):
@@ -123,11 +123,11 @@ def inspect(
 
     Raises NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, or WrongTask when the architecture does not do `task`.
     """
-    entries = _regular_files(folder)
-    config = _read_object(entries, CONFIG)
+    entries = regular_files(folder)
+    config = read_object(entries, CONFIG)
     _refuse_code(config, CONFIG)
     if "tokenizer_config.json" in entries:
-        _refuse_code(_read_object(entries, "tokenizer_config.json"), "tokenizer_config.json")
+        _refuse_code(read_object(entries, "tokenizer_config.json"), "tokenizer_config.json")
     architecture = _architecture(config)
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
@@ -140,6 +140,8 @@ def inspect(
         raise NotACheckpoint("the folder has no tokenizer", field="path")
     task = task or architecture.default_task
     relevant = [*weights, *(path for name, path in entries.items() if name in _TEXT_FILES)]
+    if task is Task.EMBEDDING:
+        relevant += sentence_transformer.read(folder).files
     return CheckpointInfo(
         architecture=architecture.name,
         family=architecture.family,
@@ -147,40 +149,6 @@ def inspect(
         weight_bytes=sum(path.stat().st_size for path in weights),
         digest=_digest(relevant, task, precision, gate),
     )
-
-
-def _regular_files(folder: Path) -> dict[str, Path]:
-    """The folder's own files by name. A link may point to a file inside of the folder only."""
-    files = {}
-    try:
-        if not folder.is_dir():
-            raise NotACheckpoint("the checkpoint folder does not exist", field="path")
-        root = folder.resolve()
-        for path in sorted(folder.iterdir()):
-            if not path.resolve().is_relative_to(root):
-                raise UnsafeCheckpoint(f"{path.name} is a link that leads out of the checkpoint folder")
-            if stat.S_ISREG(path.stat().st_mode):
-                files[path.name] = path
-    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
-        raise NotACheckpoint("the checkpoint folder cannot be read", field="path") from error
-    return files
-
-
-def _read_object(entries: dict[str, Path], name: str) -> dict[str, Any]:
-    if name not in entries:
-        raise NotACheckpoint(
-            f"the folder has no {name}: it is not a checkpoint in the Hugging Face layout", field="path"
-        )
-    path = entries[name]
-    if path.stat().st_size > _MAX_JSON:
-        raise NotACheckpoint(f"{name} is larger than {_MAX_JSON >> 20} MiB")
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise NotACheckpoint(f"{name} is not JSON") from error
-    if not isinstance(value, dict):
-        raise NotACheckpoint(f"{name} is not a JSON object")
-    return value
 
 
 def _refuse_code(config: dict[str, Any], name: str) -> None:
@@ -193,11 +161,18 @@ def _architecture(config: dict[str, Any]) -> Architecture:
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         raise NotACheckpoint(f"{CONFIG} does not name exactly one architecture")
     if names[0] not in ARCHITECTURES:
-        name = names[0] if names[0].isidentifier() and len(names[0]) <= 100 else "the architecture"
-        raise UnsupportedArchitecture(f"{name} is not supported; supported are {_listed(ARCHITECTURES)}")
+        raise UnsupportedArchitecture(_unsupported(names[0]))
     if config.get("quantization_config"):
         raise UnsupportedArchitecture("the checkpoint is quantized already; register the original weights")
     return ARCHITECTURES[names[0]]
+
+
+def _unsupported(name: str) -> str:
+    shown = name if name.isidentifier() and len(name) <= 100 else "the architecture"
+    for beginning, reason in KNOWN_GAPS.items():
+        if name.startswith(beginning):
+            return f"{shown} is not supported: {reason}"
+    return f"{shown} is not supported; supported are {_listed(ARCHITECTURES)}"
 
 
 def _weight_files(entries: dict[str, Path]) -> list[Path]:
@@ -205,7 +180,7 @@ def _weight_files(entries: dict[str, Path]) -> list[Path]:
     if WEIGHTS in entries:
         return [entries[WEIGHTS]]
     if WEIGHTS_INDEX in entries:
-        shards = _read_object(entries, WEIGHTS_INDEX).get("weight_map")
+        shards = read_object(entries, WEIGHTS_INDEX).get("weight_map")
         names = set(shards.values()) if isinstance(shards, dict) else set()
         if not names or not all(isinstance(name, str) and name in entries for name in names):
             raise NotACheckpoint(f"{WEIGHTS_INDEX} names files that the folder lacks")

@@ -75,6 +75,18 @@ PLAIN = (
 )
 """Texts as they are."""
 
+PAIRS = (
+    ("Where did you put the keys?", "They are on the table, beside the letter."),
+    ("a", "b"),
+    ("How many people live in Lisbon?", "Lisbon has about half a million inhabitants; its region has three."),
+    ("A man is playing the guitar on a stage.", "Nobody plays an instrument."),
+    ("Où est la gare ?", "Là-bas, à gauche, derrière l’hôtel."),
+    ("我昨天在图书馆看到一本书。", "שלום עולם 😀"),
+    ("We walked along the beach and talked about the summer. " * 3, "Yes."),
+    ("No.", "It was a long and rather slow film, but the ending made up for all of it, I think."),
+)
+"""Two texts of one input each, for classifiers that take them."""
+
 GROWING = (
     ("The quick brown fox jumps over the lazy dog near the river bank. ", 0.1),
     ("It was a long and rather slow film, but the ending made up for all of it, I think. ", 0.25),

@@ -86,7 +86,7 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
 
 def _write_graphs(loaded: Checkpoint, described: Manifest, plan: ExportPlan) -> None:
     if described.family is Family.ENCODER:
-        encoder_graph.export(loaded.model, plan.staging)
+        encoder_graph.export(loaded.model, described.task, plan.staging)
         return
     assert described.cache is not None
     if described.target is Target.CUDA:

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
-from trine.artifact import Family, Generation
-from trine.export.checkpoint import Checkpoint
+from trine.artifact import Family, Generation, Pooling, Task
+from trine.export.checkpoint import Checkpoint, token_types
 
 Logits = NDArray[np.float32]
+Types = list[int] | None
+"""Types of a sequence's tokens, as BERT tells the texts of a pair apart; None: all 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,34 @@ class Reference:
         )
         return decoded
 
+    def pair(self, text: str, second: str) -> tuple[list[int], Types]:
+        """Token ids of two texts in one sequence, and types where the checkpoint has more than one.
+
+        The types are asked for: transformers 5 leaves out those of ALBERT, which was trained with them.
+        """
+        encoded = self._checkpoint.tokenizer(text, second, return_token_type_ids=True, verbose=False)
+        return list(encoded.input_ids), encoded.token_type_ids if token_types(self._model) > 1 else None
+
+    def output(self, ids: Sequence[int], types: Types = None) -> Logits:
+        """The encoder family: logits [labels] or [tokens, labels], or hidden states [tokens, hidden]."""
+        inputs = {"input_ids": torch.tensor([ids])}
+        if types is not None:
+            inputs["token_type_ids"] = torch.tensor([types])
+        with torch.inference_mode():
+            answer = self._model(**inputs)
+        embedding = self._checkpoint.info.task is Task.EMBEDDING
+        states = answer.last_hidden_state if embedding else answer.logits
+        return states[0].numpy()  # type: ignore[no-any-return]
+
     def first_logits(self, ids: Sequence[int]) -> Logits:
-        """[labels], or [vocab] for the first token to be written after `ids`."""
+        """The other families: [vocab] for the first token to be written after `ids`."""
         inputs = {"input_ids": torch.tensor([ids])}
         if self._checkpoint.info.family is Family.ENCODER_DECODER:
             assert self._generation is not None
             inputs["decoder_input_ids"] = torch.tensor([[self._generation.start_id]])
         with torch.inference_mode():
             logits = self._model(**inputs).logits
-        last = logits[0] if self._checkpoint.info.family is Family.ENCODER else logits[0, -1]
-        return last.numpy()  # type: ignore[no-any-return]
+        return logits[0, -1].numpy()  # type: ignore[no-any-return]
 
     def greedy(self, ids: Sequence[int], new_tokens: int, *, to_the_end: bool) -> Continuation:
         """At most `new_tokens` tokens after `ids`. `to_the_end`: the last of them takes the context's last place."""
@@ -83,3 +103,17 @@ class Reference:
             return_dict_in_generate=True,
             output_logits=True,
         )
+
+
+def embedding(hidden: Logits, pooling: Pooling, *, normalize: bool) -> Logits:
+    """[tokens, hidden] of one text to [hidden], as sentence-transformers' Pooling and Normalize do it in PyTorch."""
+    states = torch.from_numpy(hidden)
+    if pooling is Pooling.MEAN:
+        pooled = states.sum(0) / len(states)
+    elif pooling is Pooling.MAX:
+        pooled = states.max(0).values
+    else:
+        pooled = states[0 if pooling is Pooling.CLS else -1]
+    if normalize:
+        pooled = torch.nn.functional.normalize(pooled, dim=0)
+    return pooled.numpy()  # type: ignore[no-any-return]

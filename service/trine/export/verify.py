@@ -8,11 +8,10 @@ row by row; generation also token by token, and as text. Nothing here opens a gr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trine.artifact import Artifact, Family
 from trine.engine.runtime import selftest
@@ -21,10 +20,11 @@ from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.text.detokenizer import Detokenizer
 from trine.engine.text.tokenizer import Tokenizer
 from trine.errors import InvalidInput
-from trine.export import gate, probes
+from trine.export import encoders, gate, probes
 from trine.export.checkpoint import Checkpoint
+from trine.export.encoders import Input
 from trine.export.gate import GateLimits, Report
-from trine.export.reference import Continuation, Logits, Reference
+from trine.export.reference import Continuation, Reference, Types
 from trine.export.tokenizer import SOURCE, TARGET
 from trine.export.walk import CHUNK, GROUP, Walk, Walker, cut
 
@@ -47,7 +47,10 @@ def prove(
     sequences = _sequences(checkpoint, artifact, reference, report, limits)
     if artifact.manifest.family is Family.ENCODER:
         runner = EncoderRunner(artifact, threads)
-        _compare_encoder(runner, artifact.manifest.multi_label, reference, sequences, report, limits, told)
+        inputs = [Input(ids) for ids in sequences]
+        if artifact.manifest.pairs:
+            inputs += _pairs(artifact, reference, report, limits)
+        encoders.compare(runner, artifact.manifest, reference, inputs, report, limits, told)
         drift = selftest.drift(artifact, runner)
     else:
         walker = Walker.of(artifact, threads, device)
@@ -82,48 +85,26 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int] | None:
         return None
 
 
-# --- encoder -----------------------------------------------------------------------------------------------------------------
+def _pairs(artifact: Artifact, reference: Reference, report: Report, limits: GateLimits) -> list[Input]:
+    """The same for two texts in one sequence; token types are compared where the graph has them."""
+    manifest = artifact.manifest
+    tokenizer = Tokenizer(artifact.path(SOURCE), manifest.vocab_size, manifest.unk_id)
+    expected = [reference.pair(*texts) for texts in probes.PAIRS]
+    equal = [
+        _alike(tokenizer, texts, ids, types)
+        for texts, (ids, types) in zip(probes.PAIRS, expected, strict=True)
+    ]
+    report.share("pair_token_ids", equal, limits.token_ids)
+    length = manifest.limits.max_input_tokens
+    return [Input.pair(ids, types, length) for ids, types in expected if max(ids) < manifest.vocab_size]
 
 
-def _compare_encoder(
-    runner: EncoderRunner,
-    multi_label: bool,
-    reference: Reference,
-    sequences: Sequence[list[int]],
-    report: Report,
-    limits: GateLimits,
-    told: Told,
-) -> None:
-    expected, alone = [], []
-    for done, ids in enumerate(sequences):
-        expected.append(reference.first_logits(ids))
-        alone.append(runner.run([ids])[0])
-        told(0.8 * done / len(sequences))
-    company = in_company(runner, sequences)
-    drifts = [gate.drift(a[None], b[None]) for a, b in zip(alone, expected, strict=True)]
-    report.at_most("logits", drifts, limits.logits)
-    report.details["logits_by_text"] = [gate.writable(drift) for drift in drifts]
-    apart = [gate.drift(row[None], alone[index][None]) for index, row in company]
-    report.at_most("batch_logits", apart, limits.batch_logits)
-    pairs = zip(alone, expected, strict=True)
-    labels = [bool((_labels(a, multi_label) == _labels(b, multi_label)).all()) for a, b in pairs]
-    report.share("labels", labels, limits.labels)
-
-
-def _labels(logits: Logits, multi_label: bool) -> NDArray[np.bool_]:
-    """[labels]: which of them hold: the best one, or each by itself."""
-    return logits > 0 if multi_label else logits == logits.max()
-
-
-def in_company(runner: EncoderRunner, sequences: Sequence[list[int]]) -> Iterator[tuple[int, Logits]]:
-    """(index, logits) of each sequence in batches of several sizes and mixes: shuffled, by length, and all at once."""
-    order = list(range(len(sequences)))
-    shuffled = random.Random(0).sample(order, len(order))
-    by_length = sorted(order, key=lambda index: len(sequences[index]))
-    for mix, size in ((order, 3), (shuffled, 8), (by_length, 16), (shuffled, len(order))):
-        for start in range(0, len(mix), size):
-            batch = mix[start : start + size]
-            yield from zip(batch, runner.run([sequences[index] for index in batch]), strict=True)
+def _alike(tokenizer: Tokenizer, texts: tuple[str, str], ids: list[int], types: Types) -> bool:
+    try:
+        (found,) = tokenizer.encode_fully([texts[0]], [texts[1]])
+    except InvalidInput:
+        return False
+    return found.ids == ids and types in (None, found.types)
 
 
 # --- decoder and encoder-decoder -----------------------------------------------------------------------------------------------

@@ -60,13 +60,17 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     TASK_UNSPECIFIED: _Task.ValueType  # 0
     """Not known; in a request: what the architecture in the config is for."""
     TASK_CLASSIFICATION: _Task.ValueType  # 1
-    """Classify."""
+    """Classify and StreamClassify."""
     TASK_GENERATION: _Task.ValueType  # 2
     """Generate and StreamGenerate."""
     TASK_TRANSLATION: _Task.ValueType  # 3
     """Translate and StreamTranslate."""
     TASK_SUMMARIZATION: _Task.ValueType  # 4
     """Summarize and StreamSummarize."""
+    TASK_TOKEN_CLASSIFICATION: _Task.ValueType  # 5
+    """ClassifyTokens and StreamClassifyTokens."""
+    TASK_EMBEDDING: _Task.ValueType  # 6
+    """Embed and StreamEmbed."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What a version answers."""
@@ -74,13 +78,17 @@ class Task(_Task, metaclass=_TaskEnumTypeWrapper):
 TASK_UNSPECIFIED: Task.ValueType  # 0
 """Not known; in a request: what the architecture in the config is for."""
 TASK_CLASSIFICATION: Task.ValueType  # 1
-"""Classify."""
+"""Classify and StreamClassify."""
 TASK_GENERATION: Task.ValueType  # 2
 """Generate and StreamGenerate."""
 TASK_TRANSLATION: Task.ValueType  # 3
 """Translate and StreamTranslate."""
 TASK_SUMMARIZATION: Task.ValueType  # 4
 """Summarize and StreamSummarize."""
+TASK_TOKEN_CLASSIFICATION: Task.ValueType  # 5
+"""ClassifyTokens and StreamClassifyTokens."""
+TASK_EMBEDDING: Task.ValueType  # 6
+"""Embed and StreamEmbed."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Precision:

@@ -29,6 +29,12 @@ class InferenceServiceStub:
     """Answers requests with loaded checkpoints. Each unary call takes a batch: its inputs are validated together before anything
     runs, one bad input fails the call by naming its field ("inputs[3].text"), and the answers keep the order of the inputs.
     The deadline of the call is obeyed in the queue and between two steps; so is its cancellation.
+
+    StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
+    own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
+    wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
+    caller has closed its side and every input is answered; bytes that are no message end it with an error.
     """
 
     def __init__(self, channel):
@@ -41,6 +47,31 @@ class InferenceServiceStub:
                 '/trine.v1.InferenceService/Classify',
                 request_serializer=trine_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=trine_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
+        self.StreamClassify = channel.stream_stream(
+                '/trine.v1.InferenceService/StreamClassify',
+                request_serializer=trine_dot_v1_dot_inference__pb2.StreamClassifyRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.StreamClassifyResponse.FromString,
+                _registered_method=True)
+        self.ClassifyTokens = channel.unary_unary(
+                '/trine.v1.InferenceService/ClassifyTokens',
+                request_serializer=trine_dot_v1_dot_inference__pb2.ClassifyTokensRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.ClassifyTokensResponse.FromString,
+                _registered_method=True)
+        self.StreamClassifyTokens = channel.stream_stream(
+                '/trine.v1.InferenceService/StreamClassifyTokens',
+                request_serializer=trine_dot_v1_dot_inference__pb2.StreamClassifyTokensRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.StreamClassifyTokensResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/trine.v1.InferenceService/Embed',
+                request_serializer=trine_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.StreamEmbed = channel.stream_stream(
+                '/trine.v1.InferenceService/StreamEmbed',
+                request_serializer=trine_dot_v1_dot_inference__pb2.StreamEmbedRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_inference__pb2.StreamEmbedResponse.FromString,
                 _registered_method=True)
         self.Generate = channel.unary_unary(
                 '/trine.v1.InferenceService/Generate',
@@ -78,10 +109,51 @@ class InferenceServiceServicer:
     """Answers requests with loaded checkpoints. Each unary call takes a batch: its inputs are validated together before anything
     runs, one bad input fails the call by naming its field ("inputs[3].text"), and the answers keep the order of the inputs.
     The deadline of the call is obeyed in the queue and between two steps; so is its cancellation.
+
+    StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
+    own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
+    wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
+    caller has closed its side and every input is answered; bytes that are no message end it with an error.
     """
 
     def Classify(self, request, context):
         """Scores each text against the labels of a classification checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamClassify(self, request_iterator, context):
+        """The same as a stream in both directions: one input in each request, one answer for each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyTokens(self, request, context):
+        """Finds the entities of each text, as names and places, with a token classification checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamClassifyTokens(self, request_iterator, context):
+        """The same as a stream in both directions: one input in each request, one answer for each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Turns each text into a vector with an embedding checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEmbed(self, request_iterator, context):
+        """The same as a stream in both directions: one input in each request, one answer for each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +209,31 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=trine_dot_v1_dot_inference__pb2.ClassifyRequest.FromString,
                     response_serializer=trine_dot_v1_dot_inference__pb2.ClassifyResponse.SerializeToString,
             ),
+            'StreamClassify': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamClassify,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.StreamClassifyRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.StreamClassifyResponse.SerializeToString,
+            ),
+            'ClassifyTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifyTokens,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.ClassifyTokensRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.ClassifyTokensResponse.SerializeToString,
+            ),
+            'StreamClassifyTokens': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamClassifyTokens,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.StreamClassifyTokensRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.StreamClassifyTokensResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
+            ),
+            'StreamEmbed': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEmbed,
+                    request_deserializer=trine_dot_v1_dot_inference__pb2.StreamEmbedRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_inference__pb2.StreamEmbedResponse.SerializeToString,
+            ),
             'Generate': grpc.unary_unary_rpc_method_handler(
                     servicer.Generate,
                     request_deserializer=trine_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
@@ -179,6 +276,12 @@ class InferenceService:
     """Answers requests with loaded checkpoints. Each unary call takes a batch: its inputs are validated together before anything
     runs, one bad input fails the call by naming its field ("inputs[3].text"), and the answers keep the order of the inputs.
     The deadline of the call is obeyed in the queue and between two steps; so is its cancellation.
+
+    StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
+    own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
+    wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
+    caller has closed its side and every input is answered; bytes that are no message end it with an error.
     """
 
     @staticmethod
@@ -198,6 +301,141 @@ class InferenceService:
             '/trine.v1.InferenceService/Classify',
             trine_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
             trine_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamClassify(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/trine.v1.InferenceService/StreamClassify',
+            trine_dot_v1_dot_inference__pb2.StreamClassifyRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.StreamClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.InferenceService/ClassifyTokens',
+            trine_dot_v1_dot_inference__pb2.ClassifyTokensRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.ClassifyTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamClassifyTokens(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/trine.v1.InferenceService/StreamClassifyTokens',
+            trine_dot_v1_dot_inference__pb2.StreamClassifyTokensRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.StreamClassifyTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.InferenceService/Embed',
+            trine_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEmbed(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/trine.v1.InferenceService/StreamEmbed',
+            trine_dot_v1_dot_inference__pb2.StreamEmbedRequest.SerializeToString,
+            trine_dot_v1_dot_inference__pb2.StreamEmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,4 +1,4 @@
-"""`trine classify`, `generate`, `translate`: what is asked, and what people and machines see."""
+"""`trine classify`, `classify-tokens`, `embed`, `generate`, `translate`: what is asked, and what people and machines see."""
 
 from __future__ import annotations
 
@@ -25,10 +25,49 @@ def test_classify_for_people(trine: Trine) -> None:
 def test_classify_for_machines(trine: Trine, server: FakeServer) -> None:
     result = trine("classify", "sentiment", "a", "b", "--top-k", "1", "--json")
     found = json.loads(result.stdout)
-    usage = {"input_tokens": 5, "output_tokens": 3, "cut_tokens": 0, "cached_tokens": 2}
+    usage = {"input_tokens": 5, "output_tokens": 3, "cut_tokens": 0, "cached_tokens": 2, "windows": 0}
     one = {"labels": [{"name": "positive", "score": 0.75}], "usage": usage, "checkpoint": "sentiment:2"}
     assert found == [one, one]
     assert [item.text for item in server.requests[0].inputs] == ["a", "b"]
+
+
+def test_classify_sends_its_options(trine: Trine, server: FakeServer) -> None:
+    options = ["--pair", "c", "--pair", "d", "--raw-scores", "--windows", "--overlap", "7"]
+    assert trine("classify", "nli", "a", "b", *options).exit_code == 0
+    inputs = [inference_pb2.ClassifyInput(text=t, text_pair=p) for t, p in (("a", "c"), ("b", "d"))]
+    (request,) = server.requests
+    assert list(request.inputs) == inputs
+    assert (request.raw_scores, request.windows.overlap) == (True, 7)
+
+
+def test_entities_for_people(trine: Trine, server: FakeServer) -> None:
+    result = trine("classify-tokens", "ner", "Zoë in Rome", "x", "--aggregation", "max", "--windows")
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["label", "score", "entity", "begin", "end", "text"],
+        ["PER", "0.5000", "Zoë", "0", "3", "Zoë", "in", "Rome"],
+        ["PER", "0.5000", "x", "0", "1", "x"],
+    ]
+    assert server.requests[0].aggregation == inference_pb2.AGGREGATION_MAX
+    assert server.requests[0].HasField("windows")
+
+
+def test_entities_for_machines(trine: Trine) -> None:
+    (found,) = json.loads(trine("classify-tokens", "ner", "Zoë in Rome", "--json").stdout)
+    assert found["entities"] == [{"label": "PER", "score": 0.5, "text": "Zoë", "begin": 0, "end": 3}]
+
+
+def test_embeddings_are_lines_of_numbers(trine: Trine, server: FakeServer) -> None:
+    result = trine("embed", "mini", "ab", "abc", "--no-normalize", "--dimensions", "2")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [[2.0, -0.5], [3.0, -0.5]]
+    (request,) = server.requests
+    assert (request.HasField("normalize"), request.normalize, request.dimensions) == (True, False, 2)
+
+
+def test_an_overlap_without_windows(trine: Trine, server: FakeServer) -> None:
+    result = trine("embed", "mini", "ab", "--overlap", "2")
+    assert result.exit_code == 1
+    assert "windows.overlap" in result.stderr
+    assert server.requests == []
 
 
 def test_a_dash_reads_stdin(trine: Trine, server: FakeServer) -> None:

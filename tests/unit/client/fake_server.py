@@ -5,9 +5,10 @@ Threads, not asyncio: so it stands beside a blocking client as well as beside an
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
 
@@ -86,6 +87,18 @@ def ending(request: Any) -> dict[str, Any]:
     return {**fields, "finish_reason": STOP}
 
 
+def entities(text: str) -> inference_pb2.TokenClassification:
+    """The first word."""
+    word = text.split(maxsplit=1)[0]
+    entity = inference_pb2.Entity(label="PER", score=0.5, text=word, begin=0, end=len(word))
+    return inference_pb2.TokenClassification(entities=[entity], usage=USAGE)
+
+
+def vector(text: str) -> inference_pb2.Embedding:
+    """The text's length and -0.5."""
+    return inference_pb2.Embedding(packed=struct.pack("<ff", len(text), -0.5), usage=USAGE)
+
+
 class FakeServer(
     inference_pb2_grpc.InferenceServiceServicer,
     checkpoint_pb2_grpc.CheckpointServiceServicer,
@@ -127,6 +140,48 @@ class FakeServer(
         return inference_pb2.ClassifyResponse(
             checkpoint="sentiment:2", results=[result] * len(request.inputs)
         )
+
+    def ClassifyTokens(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        results = [entities(item.text) for item in request.inputs]
+        return inference_pb2.ClassifyTokensResponse(checkpoint="ner:1", results=results)
+
+    def Embed(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        results = [vector(item.text) for item in request.inputs]
+        return inference_pb2.EmbedResponse(checkpoint="mini:1", results=results)
+
+    def StreamClassify(self, requests: Any, context: Any) -> Iterator[Any]:
+        def result(text: str) -> Any:
+            labels = [inference_pb2.Label(name=text, score=0.5)]
+            return inference_pb2.Classification(labels=labels, usage=USAGE)
+
+        return self._outcomes(inference_pb2.StreamClassifyResponse, requests, result, context)
+
+    def StreamClassifyTokens(self, requests: Any, context: Any) -> Iterator[Any]:
+        return self._outcomes(inference_pb2.StreamClassifyTokensResponse, requests, entities, context)
+
+    def StreamEmbed(self, requests: Any, context: Any) -> Iterator[Any]:
+        return self._outcomes(inference_pb2.StreamEmbedResponse, requests, vector, context)
+
+    def _outcomes(
+        self, response: Any, requests: Any, result: Callable[[str], Any], context: Any
+    ) -> Iterator[Any]:
+        """In pairs, the later one first; the text "bad" is refused, "break" ends the stream."""
+        context.add_callback(self.left.set)
+        held: list[Any] = []
+        for request in requests:
+            self.requests.append(request)
+            if request.input.text == "break":
+                context.abort_with_status(rpc_status.to_status(self.failures.pop(0)))
+            if request.input.text == "bad":
+                held.append(response(id=request.id, error=self.failures.pop(0)))
+            else:
+                held.append(response(id=request.id, checkpoint="any:1", result=result(request.input.text)))
+            if len(held) == 2:
+                yield from reversed(held)
+                held = []
+        yield from held
 
     def Generate(self, request: Any, context: Any) -> Any:
         self._take(request, context)

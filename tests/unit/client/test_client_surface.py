@@ -17,6 +17,8 @@ PUBLIC = sorted(name for name in dir(Client) if not name.startswith("_"))
 def test_both_clients_have_the_same_methods() -> None:
     assert sorted(name for name in dir(AsyncClient) if not name.startswith("_")) == PUBLIC
     assert {"classify", "generate", "stream_generate", "translate", "stream_translate"} <= set(PUBLIC)
+    assert {"classify_tokens", "embed"} <= set(PUBLIC)
+    assert {"stream_classify", "stream_classify_tokens", "stream_embed"} <= set(PUBLIC)
     assert {"chat", "stream_chat", "summarize", "stream_summarize"} <= set(PUBLIC)
     assert {"register", "get", "list", "load", "unload", "delete", "health"} <= set(PUBLIC)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.unit.engine.loop_front import Front, classify, generate
@@ -248,8 +249,8 @@ def test_a_source_on_which_the_encoder_fails_takes_no_running_text_with_it(seq2s
 
 
 def test_one_member_that_cannot_be_told_fails_alone(encoder: Front) -> None:
-    encoder.runner.run = lambda texts: [
-        [float("nan")] * 2 if tokens == [9] else [1.0, 0.0] for tokens in texts
+    encoder.runner.run = lambda texts, _: [
+        np.array([float("nan")] * 2 if tokens == [9] else [1.0, 0.0]) for tokens in texts
     ]
     encoder.send(classify(1, "9", "1"), classify(2, "1"))
     encoder.settle()

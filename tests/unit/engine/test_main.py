@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from tests.unit.engine.loop_front import classify, generate
 from tests.unit.engine.runtime import tiny_artifacts
-from tests.unit.engine.runtime.tiny_weights import VOCAB, Weights, seq2seq_logits
+from tests.unit.engine.runtime.tiny_weights import VOCAB, WIDTH, Weights, encoded, seq2seq_logits
 from trine import frames
-from trine.artifact import Family, SelfTest, Target
+from trine.artifact import Family, Pooling, SelfTest, Target, Task
 from trine.sampling import BeamSearch, Decoding
 
 TOKENIZER: dict[str, Any] = {
@@ -115,6 +116,26 @@ def test_encoder(tmp_path: Path, weights: Weights) -> None:
         started_with = engine.observed[0]
         assert started_with.rss_bytes > 1 << 20
         assert (started_with.compute, started_with.input_tokens) == ([], 0), "the warm-up is not counted"
+
+
+def test_token_classification(tmp_path: Path, weights: Weights) -> None:
+    facts: dict[str, Any] = {"task": Task.TOKEN_CLASSIFICATION, "labels": ("B-X", "B-Y", "B-Z")}
+    with started(write(tmp_path / "artifact", Family.ENCODER, weights, **facts)) as engine:
+        assert isinstance(engine.receive(), frames.Ready)
+        engine.send(frames.ClassifyTokens(1, ["w3  w5"], math.inf, 2, "one", "simple"))
+        (result,) = engine.receive().tagged
+        assert [(one.text, one.begin, one.end) for one in result.entities] == [("w3", 0, 2), ("w5", 4, 6)]
+
+
+def test_embedding(tmp_path: Path, weights: Weights) -> None:
+    facts: dict[str, Any] = {"task": Task.EMBEDDING, "pooling": Pooling.CLS, "embedding_size": WIDTH}
+    with started(write(tmp_path / "artifact", Family.ENCODER, weights, **facts)) as engine:
+        assert isinstance(engine.receive(), frames.Ready)
+        engine.send(frames.Embed(1, ["w3 w5"], math.inf, 2, "one"))
+        (result,) = engine.receive().embedded
+        np.testing.assert_allclose(
+            np.frombuffer(result.values, "<f4"), encoded(weights, [3, 5])[0], atol=1e-5
+        )
 
 
 def test_decoder_streams_and_stops(tmp_path: Path, weights: Weights) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from tests.unit.export import tiny
+    from tests.unit.export import encoder_architectures, tiny
     from trine.artifact import Artifact, Task, open_artifact
-    from trine.export import recipe
+    from trine.export import probes, recipe
     from trine.export.gate import Report
     from trine.export.plan import ExportPlan, inspect
 
@@ -29,6 +29,27 @@ class Exported:
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return export(tiny.bert, tmp_path_factory.mktemp("bert"))
+
+
+Encoders = Callable[[str], Exported]
+FEW = probes.PLAIN[3:15]
+"""With the six that grow to the whole context and beyond; all 64 texts are proved in test_recipe."""
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
+    """Exports an encoder of the matrix when it is first asked for, proved on few texts."""
+    known: dict[str, Exported] = {}
+
+    def find(name: str) -> Exported:
+        if name not in known:
+            root = tmp_path_factory.mktemp(name)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(probes, "PLAIN", FEW)
+                known[name] = export(lambda folder: encoder_architectures.build(name, folder), root)
+        return known[name]
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from tests.unit.export.conftest import Exported
 from trine import artifact
 from trine.artifact import Artifact, Manifest
 from trine.errors import NotACheckpoint
-from trine.export import checkpoint, gate, probes, verify
+from trine.export import checkpoint, encoders, gate, probes, verify
 from trine.export.gate import GateLimits, Report
 from trine.export.plan import inspect
 from trine.export.reference import Continuation
@@ -144,8 +144,8 @@ def test_drift_is_relative_to_each_row() -> None:
 
 def test_labels_of_a_multi_label_classifier_each_count() -> None:
     logits = np.array([0.5, -1.0, 2.0], np.float32)
-    assert verify._labels(logits, multi_label=True).tolist() == [True, False, True]
-    assert verify._labels(logits, multi_label=False).tolist() == [False, False, True]
+    assert encoders._labels(logits, multi_label=True).tolist() == [True, False, True]
+    assert encoders._labels(logits, multi_label=False).tolist() == [False, False, True]
 
 
 def test_a_report_says_what_failed() -> None:

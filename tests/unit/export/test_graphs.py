@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,7 +18,7 @@ from tests.unit.export.conftest import Exported
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
-from trine.export import attention, checkpoint, decoder_graph
+from trine.export import attention, checkpoint, decoder_graph, graph
 from trine.export.gate import drift
 from trine.export.plan import inspect
 
@@ -58,11 +61,11 @@ def test_encoder(bert: Exported) -> None:
     sequences = draw(1, bert.artifact.manifest.vocab_size, 9, 40, 1, 17, 2)
     reference = np.stack([expected(ids) for ids in sequences])
     together = runner.run(sequences)
-    assert drift(together, reference) < TOLERANCE
+    assert drift(np.stack(together), reference) < TOLERANCE
     for ids, row in zip(sequences, together, strict=True):
         np.testing.assert_array_equal(runner.run([ids])[0], row)
     longer = sequences * 8  # more packed tokens than BERT's own buffers hold
-    np.testing.assert_array_equal(runner.run(longer), np.tile(together, (8, 1)))
+    np.testing.assert_array_equal(runner.run(longer), together * 8)
 
 
 def test_decoder_mixes_prompt_chunks_and_decodes(gpt2: Exported) -> None:
@@ -135,6 +138,28 @@ def test_the_bias_behind_the_output_layer_is_in_the_graph(marian: Exported) -> N
     """Marian adds final_logits_bias to what the output layer gives; without it every row would be off by as much."""
     model = checkpoint.load(marian.folder, inspect(marian.folder, None)).model
     assert float(model.final_logits_bias.abs().max()) > 1
+
+
+def test_equal_constants_are_stored_once_and_shapes_tell_them_apart() -> None:
+    """A scalar and a vector of one number index differently; a view of a tensor is equal to its copy."""
+
+    class Twice(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(8, 16), torch.nn.Linear(8, 16)
+            self.second.load_state_dict(self.first.state_dict())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.first(x) + self.second(x.index_select(0, graph.longs(0)).expand(3, 8)) + x[0].sum()
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        graph.write(Twice(), [torch.ones(3, 8)], [None], ["x"], ["y"], path)
+        initializers = onnx.load(str(path)).graph.initializer
+    shapes = [list(tensor.dims) for tensor in initializers]
+    assert len([shape for shape in shapes if 16 in shape]) == 2  # a weight and a bias
+    assert [] in shapes
+    assert [1] in shapes
 
 
 def test_tracing_leaves_the_checkpoint_as_it_was(gpt2: Exported) -> None:

@@ -49,6 +49,20 @@ def test_every_row_of_the_table_is_accepted_with_its_default_task(folder: Path, 
     assert (info.family, info.task) == (row.family, row.default_task)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("DebertaV2ForTokenClassification", "distances"),
+        ("MPNetModel", "attention"),
+        ("LongformerModel", "supported are BertForSequenceClassification, "),
+    ],
+)
+def test_what_is_not_in_the_table_is_refused_with_a_reason(folder: Path, name: str, reason: str) -> None:
+    configure(folder, architectures=[name])
+    with pytest.raises(UnsupportedArchitecture, match=f"{name} is not supported.*{reason}"):
+        inspect(folder, None)
+
+
 def test_the_digest_is_that_of_the_content(folder: Path, tmp_path: Path) -> None:
     before = inspect(folder, None).digest
     assert inspect(folder, Task.CLASSIFICATION).digest == before

@@ -194,9 +194,9 @@ def test_head_sizes_that_the_operator_lacks_are_refused(tmp_path: Path) -> None:
         checkpoint.cache_layout(loaded.config, Family.DECODER)
 
 
-def test_a_single_label_is_refused(tmp_path: Path) -> None:
-    loaded = load(tiny.bert(tmp_path / "bert", id2label={0: "score"}, label2id={"score": 0}))
-    with pytest.raises(UnsupportedArchitecture, match="single label"):
+def test_regression_is_refused(tmp_path: Path) -> None:
+    loaded = load(tiny.bert(tmp_path / "bert", problem_type="regression"))
+    with pytest.raises(UnsupportedArchitecture, match="regression"):
         manifest.describe(loaded, Precision.FP32)
 
 

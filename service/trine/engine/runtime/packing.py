@@ -51,19 +51,24 @@ class StepPlan:
     """W: rows of logits, one for each chunk with a choice, in the chunks' order."""
 
 
-def plan_sequences(sequences: Sequence[Sequence[int]], offset: int) -> dict[str, Array]:
+def plan_sequences(
+    sequences: Sequence[Sequence[int]], offset: int, types: Sequence[Sequence[int] | None] | None = None
+) -> dict[str, Array]:
     """Feeds for whole sequences (encoders). All int64 but `lens` [B] and `total` [], which are int32.
 
-    input_ids, position_ids [1, T]; kv_pos [S]; pad [B*S]; unpad [T]; first [B] is each sequence's first token.
+    input_ids, position_ids, token_type_ids [1, T]; kv_pos [S]; pad [B*S]; unpad [T]; first [B] is each sequence's first token.
+    `types` has for each sequence the types of its tokens (BERT: 1 for those of the second text of a pair), or None for all 0.
     """
     lens = np.array([len(tokens) for tokens in sequences], np.int64)
     if not lens.size or lens.min() < 1:
         raise Bug("an empty sequence reached the runtime")
     width = max(int(lens.max()), MIN_WIDTH)
     starts, pad, unpad = _indices(lens, width)
+    input_ids = _flat(sequences, int(lens.sum()))
     return {
-        "input_ids": _flat(sequences, int(lens.sum())),
-        "position_ids": (np.arange(lens.sum()) - np.repeat(starts, lens) + offset)[None],
+        "input_ids": input_ids,
+        "position_ids": _positions(input_ids[0], starts, lens, offset)[None],
+        "token_type_ids": _types(types or (), starts, lens)[None],
         "kv_pos": np.arange(width),
         "pad": pad,
         "unpad": unpad,
@@ -138,6 +143,29 @@ def plan_pages(chunks: Sequence[Chunk], offset: int, pages: int) -> StepPlan:
 def _flat(sequences: Sequence[Sequence[int]], tokens: int) -> Array:
     flat = np.fromiter(chain.from_iterable(sequences), np.int64, tokens)
     return flat[None]
+
+
+def _positions(ids: Array, starts: Array, lens: Array, offset: int) -> Array:
+    """[T]: offset, offset + 1, ... in each sequence.
+
+    An offset is the padding id + 1, and padding that stands in a text ("<pad>", typed out) takes the place of that id and is not
+    counted, as in transformers' RoBERTa.
+    """
+    positions: Array = np.arange(len(ids)) - np.repeat(starts, lens) + offset
+    if offset and (padding := ids == offset - 1).any():
+        passed = padding.cumsum()
+        before = np.repeat(passed[starts] - padding[starts], lens)
+        positions = np.where(padding, offset - 1, positions - (passed - before))
+    return positions
+
+
+def _types(types: Sequence[Sequence[int] | None], starts: Array, lens: Array) -> Array:
+    """[T]."""
+    flat = np.zeros(int(lens.sum()), np.int64)
+    for own, start, length in zip(types, starts, lens, strict=False):
+        if own is not None:
+            flat[start : start + length] = own
+    return flat
 
 
 def _indices(lens: Array, width: int) -> tuple[Array, Array, Array]:

@@ -38,7 +38,9 @@ def drift(artifact: Artifact, runner: Runner) -> float:
     worst = 0.0
     for answer, stored in zip(_answers(artifact, runner), test.outputs, strict=True):
         expected = np.asarray(stored, np.float64)
-        error = np.abs(answer[: len(expected)] - expected).max() / max(np.abs(expected).max(), 1e-30)
+        error = np.abs(answer.reshape(-1)[: len(expected)] - expected).max() / max(
+            np.abs(expected).max(), 1e-30
+        )
         worst = max(worst, float(error) if np.isfinite(error) else float("inf"))
     return worst
 
@@ -46,7 +48,7 @@ def drift(artifact: Artifact, runner: Runner) -> float:
 def _answers(artifact: Artifact, runner: Runner) -> Sequence[NDArray[np.float32]]:
     inputs = artifact.manifest.self_test.inputs
     if isinstance(runner, EncoderRunner):
-        return list(runner.run(inputs))
+        return runner.run(inputs)
     if isinstance(runner, DecoderRunner | PagedDecoderRunner):
         return [_last_logits(runner, tokens) for tokens in inputs]
     return [_first_logits(artifact, runner, source) for source in inputs]

@@ -45,6 +45,8 @@ class Item:
     """Its place among the call's inputs."""
     tokens: list[int]
     """What the graph reads: the input, the prompt or the source."""
+    types: list[int] | None = None
+    """Encoder family: the types of the tokens, where they are not all 0."""
     chunk: int = 0
     """Tokens that it runs in the step that was just chosen."""
     lanes: int = 1

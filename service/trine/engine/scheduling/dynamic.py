@@ -48,7 +48,7 @@ class DynamicBatcher:
         return batch
 
     def run(self, batch: Sequence[Item]) -> list[Any]:
-        return list(self._encoder.run([item.tokens for item in batch]))
+        return list(self._encoder.run([item.tokens for item in batch], [item.types for item in batch]))
 
     def settle(self, batch: Sequence[Item], outputs: Sequence[Any]) -> list[Item]:
         """Hand each item its output. Returns the items that have news: all."""

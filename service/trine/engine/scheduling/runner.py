@@ -30,8 +30,10 @@ class Chunk:
 class Encoder(Protocol):
     """Runs sequences that need one pass only."""
 
-    def run(self, sequences: Sequence[Sequence[int]], /) -> Iterable[Any]:
-        """One opaque output for each sequence, in their order."""
+    def run(
+        self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int] | None] | None = None, /
+    ) -> Iterable[Any]:
+        """One opaque output for each sequence, in their order; `types` has each one's token types, None for all 0."""
 
 
 class Runner(Protocol):

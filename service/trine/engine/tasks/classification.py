@@ -1,58 +1,48 @@
-"""Classification: each text gets a score for every label. Engine process, its only thread."""
+"""Classification: each text, or pair of texts, gets a score for every label. Engine process, its only thread."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trine import frames
 from trine.artifact import Manifest
-from trine.engine.scheduling.call import Call, Item
-from trine.engine.tasks.inputs import Tokenizer, tokenize
-from trine.errors import Bug, WrongTask
+from trine.engine.scheduling.call import Call
+from trine.engine.tasks.reading import Document, FullTokenizer, ReadingTask
+from trine.errors import InvalidInput, WrongTask
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Text(Item):
-    """A text to classify; its output is the raw logits, float32 [labels]."""
+class Classification(ReadingTask[frames.Classify]):
+    """A text's output is the raw logits, float32 [labels]."""
 
-    top_k: int
-    """How many labels to tell; 0 means all."""
-
-
-class Classification:
-    def __init__(self, manifest: Manifest, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, manifest: Manifest, tokenizer: FullTokenizer) -> None:
+        super().__init__(manifest, tokenizer)
         self._labels = manifest.labels
-        self._score = sigmoid if manifest.multi_label else softmax
-        self._limit = manifest.limits.max_input_tokens
+        self._probabilities = sigmoid if manifest.multi_label else softmax
+        self._pairs = manifest.pairs
 
-    def prepare(self, request: frames.Submit, call: Call) -> list[Text]:
-        """Raises InvalidInput, naming the field, and WrongTask."""
+    def _read(self, request: frames.Submit) -> list[Document[frames.Classify]]:
         if not isinstance(request, frames.Classify):
             raise WrongTask("the checkpoint does classification", field="checkpoint")
-        encoded = tokenize(self._tokenizer, request.texts, self._limit)
-        return [
-            Text(call=call, index=index, tokens=tokens, top_k=request.top_k)
-            for index, tokens in enumerate(encoded)
-        ]
+        if not any(pair is not None for pair in request.pairs):
+            return self._in_ids(request, request.windows)
+        if not self._pairs:
+            index = next(index for index, pair in enumerate(request.pairs) if pair is not None)
+            raise InvalidInput("the checkpoint reads no pairs of texts", field=f"inputs[{index}].text_pair")
+        return self._in_full(request, request.windows, request.pairs)
 
-    def tell(self, text: Text) -> frames.Answer | None:
-        """The answer, once this was the last text of its call. Raises Bug for logits that are no numbers."""
-        call = text.call
-        if not call.settle(text.index, self._classify(text)):
-            return None
-        return frames.Answer(call.id, classified=call.in_order())
-
-    def _classify(self, text: Text) -> frames.Classified:
-        scores = self._score(np.asarray(text.output, np.float64))
-        if not np.isfinite(scores).all():
-            raise Bug("the checkpoint gave no finite score for this text")
-        best = np.argsort(-scores, kind="stable")[: text.top_k or None]
+    def _result(self, document: Document[frames.Classify]) -> frames.Classified:
+        request = document.request
+        rows = [output.astype(np.float64) for output in document.in_order()]
+        if not request.raw_scores:
+            rows = [self._probabilities(logits) for logits in rows]
+        scores = document.mean(rows)
+        best = np.argsort(-scores, kind="stable")[: request.top_k or None]
         labels = [(self._labels[index], float(scores[index])) for index in best]
-        return frames.Classified(labels, frames.Usage(len(text.tokens), 0))
+        return frames.Classified(labels, document.usage)
+
+    def _answer(self, call: Call) -> frames.Answer:
+        return frames.Answer(call.id, classified=call.in_order())
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

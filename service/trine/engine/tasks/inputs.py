@@ -14,16 +14,16 @@ class Tokenizer(Protocol):
 
 
 def tokenize(
-    tokenizer: Tokenizer, texts: Sequence[str], limit: int, *, add_special_tokens: bool = True
+    tokenizer: Tokenizer, texts: Sequence[str], limit: int | None, *, add_special_tokens: bool = True
 ) -> list[list[int]]:
-    """Token ids of all texts, each 1 to `limit` long. Raises InvalidInput that names the first text that is not."""
+    """Token ids of all texts, each 1 to `limit` long, or of any length. Raises InvalidInput that names the first text that is not."""
     if not texts:
         raise InvalidInput("there is no input", field="inputs")
     encoded = tokenizer.encode(texts, add_special_tokens=add_special_tokens)
     for index, tokens in enumerate(encoded):
         if not tokens:
             raise InvalidInput("the text has no token", field=text_field(index))
-        if len(tokens) > limit:
+        if limit is not None and len(tokens) > limit:
             raise InvalidInput(
                 f"the text has {len(tokens)} tokens, and the checkpoint reads at most {limit}",
                 field=text_field(index),

@@ -39,6 +39,7 @@ def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
         *("--max-slots", str(settings.engine_max_slots)),
         *("--prefix-cache-bytes", str(settings.engine_prefix_cache_bytes)),
         *("--batch-tokens", str(settings.engine_batch_tokens)),
+        *("--max-batch-ms", str(settings.engine_max_batch_ms)),
         *("--log-level", settings.log_level),
         *(("--log-json",) if settings.log_json else ()),
     ]

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from trine import frames
 from trine.artifact import Task
@@ -20,17 +21,22 @@ from trine.errors import Bug, DeadlineExceeded, TrineError, WrongTask, from_reas
 from trine.front.serving.admission import Admission
 from trine.front.serving.link import Closing, Mailbox
 from trine.front.serving.pool import Pool
+from trine.front.serving.reading import Reading
 from trine.registry import references
 from trine.registry.records import Record
 from trine.registry.repository import Repository
 from trine.sampling import Decoding
 from trine.telemetry.metrics import Metrics
 
+R = TypeVar("R")
+
 _GRACE = 0.25
 """Seconds after a deadline in which the engine's own word about it may still come."""
 
 _VERBS = {
     Task.CLASSIFICATION: "Classify",
+    Task.TOKEN_CLASSIFICATION: "ClassifyTokens",
+    Task.EMBEDDING: "Embed",
     Task.GENERATION: "Generate",
     Task.TRANSLATION: "Translate",
     Task.SUMMARIZATION: "Summarize",
@@ -100,19 +106,17 @@ class Inference:
         self._settings = settings
         self._metrics = metrics
 
-    async def classify(
-        self, reference: str, texts: list[str], *, top_k: int, caller: Caller
-    ) -> tuple[str, list[frames.Classified]]:
-        """(NAME:VERSION, one result for each text)."""
+    async def read(self, reference: str, reading: Reading[R], *, caller: Caller) -> tuple[str, list[R]]:
+        """Classification, token classification or embedding: (NAME:VERSION, one result for each text)."""
         deadline = self._deadline(caller.timeout)
 
         def build(number: int) -> frames.Submit:
-            return frames.Classify(number, texts, deadline, caller.priority, caller.name, top_k)
+            return reading.submit(number, deadline, caller.priority, caller.name)
 
-        permit = self._admission.permit(texts)
-        with self._submitted(reference, Task.CLASSIFICATION, permit, deadline, build) as (record, mailbox):
+        permit = self._admission.permit(reading.contents())
+        with self._submitted(reference, reading.task, permit, deadline, build) as (record, mailbox):
             (answer,) = await _take(mailbox, deadline)
-            return record.reference, _expect_answer(answer).classified
+            return record.reference, reading.results(_expect_answer(answer))
 
     async def generate(
         self, reference: str, writing: Writing, *, task: Task, caller: Caller

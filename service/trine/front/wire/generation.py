@@ -203,6 +203,7 @@ def usage(of: frames.Usage | None) -> inference_pb2.Usage | None:
         output_tokens=of.output_tokens,
         cut_tokens=of.cut_tokens,
         cached_tokens=of.cached_tokens,
+        windows=of.windows,
     )
 
 

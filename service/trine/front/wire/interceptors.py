@@ -152,7 +152,8 @@ class _Method:
     async def _write(self, responses: AsyncIterator[Any], context: Context) -> None:
         """Flow control holds a write back while the caller reads nothing, and the call's permit with it.
 
-        gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience`.
+        gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience`: of all writes together, or
+        of one where the caller sends as well, since such a stream may last for ever.
         """
         clock, left = time.monotonic, self.patience if context.time_remaining() is None else None
         async for response in responses:
@@ -162,7 +163,8 @@ class _Method:
                     await context.write(response)
             except TimeoutError:
                 raise DeadlineExceeded("the answer was not read in time") from None
-            left = None if left is None else left - (clock() - began)
+            if left is not None and not self.handler.request_streaming:
+                left -= clock() - began
 
     async def _requests(self, context: Context) -> AsyncGenerator[Any]:
         while (raw := await context.read()) is not grpc.aio.EOF:

@@ -17,6 +17,7 @@ from trine.front.wire.checkpoints import CheckpointServicer
 from trine.front.wire.health import HealthServicer
 from trine.front.wire.inference import InferenceServicer
 from trine.front.wire.interceptors import Guard
+from trine.front.wire.streams import Streams
 from trine.telemetry.metrics import Metrics
 from trine.v1 import checkpoint_pb2, checkpoint_pb2_grpc, inference_pb2, inference_pb2_grpc
 
@@ -45,10 +46,11 @@ class GrpcServers:
         self._status = status
         self._metrics = metrics
         self._health = HealthServicer()
+        self._streams = Streams(settings.max_stream_inputs)
         self._inference = self._server(_INFERENCE)
         self._administration = self._server(_CHECKPOINTS)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(
-            InferenceServicer(inference), self._inference
+            InferenceServicer(inference, self._streams, settings), self._inference
         )
         checkpoint_pb2_grpc.add_CheckpointServiceServicer_to_server(
             CheckpointServicer(administration), self._administration
@@ -86,6 +88,7 @@ class GrpcServers:
     async def stop(self, grace: float) -> None:
         """Take no new calls, give those that run `grace` seconds, then cancel them."""
         self._health.end_watches()
+        self._streams.drain()
         await asyncio.gather(self._inference.stop(grace), self._administration.stop(grace))
 
 

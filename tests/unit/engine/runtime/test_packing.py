@@ -15,6 +15,7 @@ def test_whole_sequences() -> None:
     expected = {
         "input_ids": [[7, 8, 9, 4]],
         "position_ids": [[2, 3, 4, 2]],
+        "token_type_ids": [[0, 0, 0, 0]],
         "kv_pos": [0, 1, 2],
         "pad": [0, 1, 2, 3, 3, 3],
         "unpad": [0, 1, 2, 3],
@@ -25,6 +26,18 @@ def test_whole_sequences() -> None:
     assert {name: value.tolist() for name, value in feeds.items()} == expected
     assert {name for name, value in feeds.items() if value.dtype == np.int32} == {"lens", "total"}
     assert all(value.dtype in (np.int64, np.int32) for value in feeds.values())
+
+
+def test_token_types_are_those_of_the_sequences_that_have_some() -> None:
+    feeds = plan_sequences([[7, 8, 9], [4], [5, 6]], 0, [None, [1], [0, 1]])
+    assert feeds["token_type_ids"].tolist() == [[0, 0, 0, 1, 0, 1]]
+
+
+def test_padding_in_a_text_is_not_counted() -> None:
+    """As RobertaEmbeddings.create_position_ids_from_input_ids counts with padding id 1."""
+    feeds = plan_sequences([[0, 1, 7, 1, 8], [5, 6], [1, 9]], offset=2)
+    assert feeds["position_ids"].tolist() == [[2, 1, 3, 1, 4, 2, 3, 1, 2]]
+    assert plan_sequences([[0, 1, 7]], offset=0)["position_ids"].tolist() == [[0, 1, 2]]
 
 
 def test_a_mixed_step_with_an_idle_row() -> None:

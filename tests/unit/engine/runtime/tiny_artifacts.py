@@ -34,8 +34,11 @@ PROBES = [[3, 5, 7, 9, 2], [4], [6, 6, 8]]
 def write(folder: Path, family: Family, weights: Weights, **changes: Any) -> Artifact:
     """An opened artifact in the empty folder; `changes` go into the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    build = {Family.ENCODER: _encoder, Family.DECODER: _decoder, Family.ENCODER_DECODER: _seq2seq}[family]
-    fields = build(folder, weights) | changes
+    build = {Family.DECODER: _decoder, Family.ENCODER_DECODER: _seq2seq}.get(family)
+    if build is not None:
+        fields = build(folder, weights) | changes
+    else:
+        fields = _encoder(folder, weights, changes.get("task", Task.CLASSIFICATION)) | changes
     manifest = Manifest(
         architecture="Tiny",
         family=family,
@@ -51,11 +54,17 @@ def write(folder: Path, family: Family, weights: Weights, **changes: Any) -> Art
     return artifact.open_artifact(folder)
 
 
-def _encoder(folder: Path, weights: Weights) -> dict[str, Any]:
-    tiny_graphs.encoder_graph(weights, folder / "model.onnx")
-    stored = [tiny_weights.encoder_logits(weights, tokens) for tokens in PROBES]
+def _encoder(folder: Path, weights: Weights, task: Task) -> dict[str, Any]:
+    tiny_graphs.encoder_graph(weights, folder / "model.onnx", task)
+    hidden = [tiny_weights.encoded(weights, tokens) for tokens in PROBES]
+    answers = {
+        Task.CLASSIFICATION: [states[0] @ weights["labels"] for states in hidden],
+        Task.TOKEN_CLASSIFICATION: [states @ weights["labels"] for states in hidden],
+        Task.EMBEDDING: hidden,
+    }
+    stored = [answer.reshape(-1) for answer in answers[task]]
     return {
-        "task": Task.CLASSIFICATION,
+        "task": task,
         "limits": Limits(CONTEXT),
         "labels": ("a", "b", "c"),
         "self_test": _self_test(stored),

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.engine.runtime.tiny_weights import HEAD_DIM, HEADS, KV_HEADS, LAYERS, WIDTH, Weights
+from trine.artifact import Task
 
 _ATTENTION_INPUTS = 17  # query_seqlens is the last
 
@@ -132,13 +133,23 @@ class GraphBuilder:
         self.output("logits", "W", columns)
 
 
-def encoder_graph(weights: Weights, path: Path) -> None:
+def encoder_graph(weights: Weights, path: Path, task: Task = Task.CLASSIFICATION) -> None:
+    """With one row of logits for each sequence or for each token, or with the hidden states, as the task wants."""
     builder = GraphBuilder(weights)
-    builder.index_inputs("input_ids", "position_ids", "pad", "unpad", "lens", "total", "first")
+    first = ("first",) if task is Task.CLASSIFICATION else ()
+    builder.index_inputs("input_ids", "position_ids", "pad", "unpad", "lens", "total", *first)
     x = builder.embed()
     for layer in range(LAYERS):
         x = builder.encoder_layer(x, layer)
-    builder.head(x, "first", "labels", weights.arrays["labels"].shape[1])
+    labels = weights.arrays["labels"].shape[1]
+    if task is Task.CLASSIFICATION:
+        builder.head(x, "first", "labels", labels)
+    elif task is Task.TOKEN_CLASSIFICATION:
+        builder.linear(x, "labels", "logits")
+        builder.output("logits", "T", labels)
+    else:
+        builder.node("Identity", [x], ["hidden"])
+        builder.output("hidden", "T", WIDTH)
     builder.save(path)
 
 

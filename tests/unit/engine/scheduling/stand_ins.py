@@ -6,12 +6,17 @@ The vocabulary is the alphabet: id 0 is "a", the end token. The next token is th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trine.engine.scheduling.call import Call
 from trine.engine.scheduling.runner import Chunk, Outcome
 from trine.engine.scheduling.sequence import Sequence as Generation
+from trine.engine.text.tokenizer import Encoding
 
 VOCAB = 26
 EOS = 0
@@ -121,13 +126,17 @@ class AlphabetEncoder:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         """The lengths of each batch."""
+        self.types: list[Sequence[int] | None] = []
 
-    def run(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+    def run(
+        self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int] | None] | None = None
+    ) -> list[NDArray[np.float32]]:
         assert sequences, "an empty batch"
+        self.types += types or []
         self.batches.append([len(tokens) for tokens in sequences])
         if any(POISON in tokens for tokens in sequences):
             raise RuntimeError("poison: /secret/path")
-        return [[float(sum(tokens)), float(len(tokens))] for tokens in sequences]
+        return [np.array([sum(tokens), len(tokens)], np.float32) for tokens in sequences]
 
 
 class GreedyChoice:
@@ -183,6 +192,27 @@ class NumberTokenizer:
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
         return [[int(word) for word in text.split()] for text in texts]
+
+    def encode_fully(self, texts: Sequence[str], pairs: Sequence[str | None] = ()) -> list[Encoding]:
+        """The special token 25 ends each text; a number with a "+" before it goes on a word."""
+        return [self._full(*both) for both in zip(texts, pairs or [None] * len(texts), strict=True)]
+
+    def _full(self, text: str, pair: str | None) -> Encoding:
+        found = Encoding([], [], [], [], [])
+        for part, words in enumerate([text] if pair is None else [text, pair]):
+            for word in re.finditer(r"\S+", words):
+                self._add(found, int(word[0]), part, part, word.span(), word[0][0] == "+")
+            self._add(found, WITHHELD, part, None, (0, 0), False)
+        return found
+
+    def _add(
+        self, to: Encoding, token: int, kind: int, part: int | None, span: tuple[int, int], goes_on: bool
+    ) -> None:
+        to.ids.append(token)
+        to.types.append(kind)
+        to.parts.append(part)
+        to.offsets.append(span)
+        to.continues.append(goes_on)
 
 
 class AlphabetDetokenizer:

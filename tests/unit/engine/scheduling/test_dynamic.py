@@ -32,7 +32,7 @@ def test_each_item_gets_its_own_output() -> None:
     batcher = DynamicBatcher(AlphabetEncoder(), 100)
     batcher.add(items(call(1), 3, 5))
     batcher.add(items(call(2), 7))
-    assert [(item.call.id, item.index, item.output) for item in run_one(batcher)] == [
+    assert [(item.call.id, item.index, item.output.tolist()) for item in run_one(batcher)] == [
         (1, 0, [3.0, 3.0]),
         (1, 1, [5.0, 5.0]),
         (2, 0, [7.0, 7.0]),

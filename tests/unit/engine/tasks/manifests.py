@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.artifact import Family, Generation, Limits, Manifest, Parity, Precision, SelfTest, Task
+from trine.artifact import Family, Generation, Limits, Manifest, Parity, Pooling, Precision, SelfTest, Task
 
 
 def manifest(task: Task, max_input: int = 16, max_output: int = 0, **changes: Any) -> Manifest:
     families = {
         Task.CLASSIFICATION: Family.ENCODER,
+        Task.TOKEN_CLASSIFICATION: Family.ENCODER,
+        Task.EMBEDDING: Family.ENCODER,
         Task.GENERATION: Family.DECODER,
         Task.TRANSLATION: Family.ENCODER_DECODER,
     }
@@ -31,6 +33,14 @@ def manifest(task: Task, max_input: int = 16, max_output: int = 0, **changes: An
 
 def classifier(**changes: Any) -> Manifest:
     return manifest(Task.CLASSIFICATION, labels=("sum", "length"), **changes)
+
+
+def tagger(*labels: str, **changes: Any) -> Manifest:
+    return manifest(Task.TOKEN_CLASSIFICATION, labels=labels, **changes)
+
+
+def embedder(size: int, pooling: Pooling = Pooling.MEAN, **changes: Any) -> Manifest:
+    return manifest(Task.EMBEDDING, pooling=pooling, embedding_size=size, **changes)
 
 
 def generator(context: int = 16, **changes: Any) -> Manifest:

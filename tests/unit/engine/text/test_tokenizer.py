@@ -94,3 +94,41 @@ def test_a_panic_of_the_library_is_an_error_of_ours(tmp_path: Path) -> None:
 def test_signals_and_our_own_errors_pass(error: BaseException | type[BaseException]) -> None:
     with pytest.raises(error if isinstance(error, type) else NotLive), answered_by(ArtifactCorrupt, "mine"):
         raise error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_of_the_tokens_is_the_librarys(path_of: Callable[[str], Path], kind: str) -> None:
+    reference = tokenizers.Tokenizer.from_file(str(path_of(kind)))
+    ours = Tokenizer(path_of(kind), reference.get_vocab_size(), None)
+    texts = [*TEXTS, "", "a\x00b", "[SEP] </s>"]
+    for text, found in zip(texts, ours.encode_fully(texts), strict=True):
+        expected = reference.encode(text)
+        assert (found.ids, found.types, found.offsets) == (expected.ids, expected.type_ids, expected.offsets)
+        assert [part is None for part in found.parts] == [bool(one) for one in expected.special_tokens_mask]
+    assert [one.ids for one in ours.encode_fully(texts)] == ours.encode(texts)
+
+
+def test_pairs(tmp_path: Path, path_of: Callable[[str], Path]) -> None:
+    reference = tokenizers.Tokenizer.from_file(str(path_of("word_piece")))
+    reference.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    reference.save(str(tmp_path / "pairs.json"))
+    ours = Tokenizer(tmp_path / "pairs.json", 1000, None)
+    pair, single = ours.encode_fully(["a b", "a"], ["and", None])
+    (a, b), (word,) = (reference.encode(text, add_special_tokens=False).ids for text in ("a b", "and"))
+    assert (pair.ids, pair.types) == ([2, a, b, 3, word, 3], [0, 0, 0, 0, 1, 1])
+    assert pair.parts == [None, 0, 0, None, 1, None]
+    assert pair.offsets[4] == (0, 3), "places of the second text are its own"
+    assert (single.ids, single.types) == ([2, a, 3], [0, 0, 0])
+
+
+def test_tokens_beyond_the_vocabulary_in_full(path_of: Callable[[str], Path]) -> None:
+    path = path_of("unigram")
+    (cut,) = Tokenizer(path, 100, 1).encode_fully([TEXTS[0]])
+    assert cut.ids == Tokenizer(path, 100, 1).encode([TEXTS[0]])[0]
+    with pytest.raises(InvalidInput, match="does not know") as raised:
+        Tokenizer(path, 100, None).encode_fully(["", TEXTS[0]])
+    assert raised.value.field == "inputs[1].text"

@@ -31,7 +31,22 @@ def load(sock: socket.socket) -> None:
     sock.sendall(frames.pack([frames.Ready(0.01, 0.0, 4)]))
 
 
-def begin(ask: frames.Classify | frames.Generate, streams: dict[int, str]) -> list[frames.Frame]:
+def read(ask: frames.Classify | frames.ClassifyTokens | frames.Embed, usage: frames.Usage) -> frames.Answer:
+    """The text comes back, with what was asked for."""
+    if isinstance(ask, frames.Classify):
+        return frames.Answer(ask.id, classified=[frames.Classified([(t, 1.0)], usage) for t in ask.texts])
+    if isinstance(ask, frames.Embed):
+        options = f"{ask.normalize}/{ask.dimensions}/{ask.windows}"
+        values = [f"{options} {text}".encode() for text in ask.texts]
+        return frames.Answer(ask.id, embedded=[frames.Embedded(one, usage) for one in values])
+    label = f"{ask.aggregation}/{ask.windows.overlap if ask.windows else None}"
+    tagged = [frames.Tagged([frames.Entity(label, 0.5, t, 0, len(t))], usage) for t in ask.texts]
+    return frames.Answer(ask.id, tagged=tagged)
+
+
+def begin(
+    ask: frames.Classify | frames.ClassifyTokens | frames.Embed | frames.Generate, streams: dict[int, str]
+) -> list[frames.Frame]:
     text, usage = ask.texts[0], frames.Usage(len(ask.texts[0]), 0)
     if text == "die":
         os._exit(9)
@@ -42,9 +57,8 @@ def begin(ask: frames.Classify | frames.Generate, streams: dict[int, str]) -> li
         return []
     if text == "bad":
         return [frames.Failed(ask.id, "INVALID_INPUT", "a bad text", "inputs[0].text")]
-    if isinstance(ask, frames.Classify):
-        answers = [frames.Classified([(text, 1.0)], usage) for text in ask.texts]
-        return [frames.Answer(ask.id, classified=answers)]
+    if not isinstance(ask, frames.Generate):
+        return [read(ask, usage)]
     if ask.stream:
         streams[ask.id] = text
         return []

@@ -27,6 +27,7 @@ from trine.errors import (
     WrongTask,
 )
 from trine.front.serving.inference import Caller, Writing
+from trine.front.serving.reading import Classifying, Embedding, Tagging
 from trine.front.serving.views import EngineState
 from trine.registry.records import Record
 from trine.sampling import Decoding
@@ -35,7 +36,8 @@ MakeRoom = Callable[..., Room]
 
 
 async def classify(room: Room, *texts: str, name: str = "a", timeout: float | None = 5.0) -> list[str]:
-    _, results = await room.inference.classify(name, list(texts), top_k=0, caller=Caller("me", 2, timeout))
+    reading = Classifying(texts=list(texts))
+    _, results = await room.inference.read(name, reading, caller=Caller("me", 2, timeout))
     return [result.labels[0][0] for result in results]
 
 
@@ -74,6 +76,47 @@ async def test_answers_keep_the_order_of_the_inputs(make_room: MakeRoom) -> None
     assert (
         'trine_requests_total{checkpoint="a",code="OK",task="classification",version="1"} 1.0' in room.page()
     )
+
+
+async def test_every_task_of_the_encoder_family(make_room: MakeRoom) -> None:
+    """Each with its own frame, its own results and its own name in the metrics."""
+    room = make_room()
+    await room.loaded("t", Task.TOKEN_CLASSIFICATION)
+    await room.loaded("e", Task.EMBEDDING)
+    caller, texts = Caller("me", 2, 5.0), ["x", "yz"]
+    tagging = Tagging(texts=texts, aggregation="max", windows=frames.Windows(3))
+    reference, tagged = await room.inference.read("t", tagging, caller=caller)
+    assert reference == "t:1"
+    assert [one.entities[0] for one in tagged] == [
+        frames.Entity("max/3", 0.5, "x", 0, 1),
+        frames.Entity("max/3", 0.5, "yz", 0, 2),
+    ]
+    embedding = Embedding(texts=texts, normalize=True, dimensions=7)
+    _, embedded = await room.inference.read("e", embedding, caller=caller)
+    assert [one.values for one in embedded] == [b"True/7/None x", b"True/7/None yz"]
+    assert nothing_is_held(room)
+    for task in (Task.TOKEN_CLASSIFICATION, Task.EMBEDDING):
+        assert f'code="OK",task="{task}",version="1"}} 1.0' in room.page()
+
+
+async def test_another_tasks_checkpoint_names_the_call_that_it_answers(make_room: MakeRoom) -> None:
+    room = make_room()
+    await room.loaded("t", Task.TOKEN_CLASSIFICATION)
+    await room.loaded("e", Task.EMBEDDING)
+    for name, verb in (("t", "ClassifyTokens"), ("e", "Embed")):
+        with pytest.raises(WrongTask, match=f"call {verb}$"):
+            await classify(room, "x", name=name)
+
+
+async def test_both_texts_of_a_pair_are_counted(make_room: MakeRoom) -> None:
+    room = make_room(max_characters=10)
+    await room.loaded("a")
+    caller = Caller("me", 2, 5.0)
+    pairs: list[str | None] = [None, "123456"]
+    await room.inference.read("a", Classifying(texts=["12345", "1234"], pairs=pairs), caller=caller)
+    with pytest.raises(InvalidInput, match="11 characters") as caught:
+        await room.inference.read("a", Classifying(texts=["12345", "12345"], pairs=pairs), caller=caller)
+    assert caught.value.field == "inputs[1].text"
 
 
 async def test_a_stream_ends_with_its_last_delta(make_room: MakeRoom) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from msgspec import structs
 
 from trine import frames
 from trine.artifact import Family, Limits, Manifest, Parity, ParityCheck, Precision, SelfTest, Task
-from trine.front.serving.inference import Writing
+from trine.front.serving.inference import Caller, Writing
+from trine.front.serving.reading import Reading
 from trine.front.serving.views import CheckpointView, EngineState, EngineView, Progress, VersionView
 from trine.registry.records import Record, VersionState
 
@@ -29,6 +31,10 @@ class FakeInference:
         self.calls: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.error_after_deltas: BaseException | None = None
+        self.errors: dict[str, Exception] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        """What a text is refused with, and what it waits for; of `read`."""
+        self.running = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.entered = asyncio.Event()
@@ -41,14 +47,27 @@ class FakeInference:
             raise self.error
         await self.gate.wait()
 
-    async def classify(
-        self, reference: str, texts: list[str], **options: Any
-    ) -> tuple[str, list[frames.Classified]]:
+    async def read(self, reference: str, reading: Reading[Any], *, caller: Caller) -> tuple[str, list[Any]]:
+        """The text is the first label, an entity's label and text, and its length the first value of two."""
+        self.running += 1
         try:
-            await self._enter(reference, texts, options)
+            await self._enter(reference, reading.texts, {"reading": reading, "caller": caller})
+            for text in reading.texts:
+                if text in self.gates:
+                    await self.gates[text].wait()
+                if text in self.errors:
+                    raise self.errors[text]
         finally:
+            self.running -= 1
             self.closed.set()
-        return "known:1", [frames.Classified([(text, 0.75), ("other", 0.25)], USAGE) for text in texts]
+        texts = reading.texts
+        answer = frames.Answer(
+            7,
+            classified=[frames.Classified([(text, 0.75), ("other", 0.25)], USAGE) for text in texts],
+            tagged=[frames.Tagged([frames.Entity(text, 0.5, text, 2, 4)], USAGE) for text in texts],
+            embedded=[frames.Embedded(struct.pack("<ff", len(text), -0.5), USAGE) for text in texts],
+        )
+        return "known:1", reading.results(answer)
 
     async def generate(
         self, reference: str, writing: Writing, **options: Any

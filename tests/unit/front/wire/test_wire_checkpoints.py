@@ -103,7 +103,9 @@ async def test_every_stage_has_its_number(rig: Rig, stage: str) -> None:
 def test_every_state_task_and_family_of_ours_is_in_the_protos() -> None:
     states = {f"VERSION_STATE_{state.upper()}" for state in VersionState}
     assert states == set(pb.VersionState.keys()) - {"VERSION_STATE_UNSPECIFIED"}
-    assert {f"TASK_{task.upper()}" for task in Task} == set(pb.Task.keys()) - {"TASK_UNSPECIFIED"}
+    assert {f"TASK_{task.upper().replace('-', '_')}" for task in Task} == set(pb.Task.keys()) - {
+        "TASK_UNSPECIFIED"
+    }
     assert {f"PRECISION_{p.upper()}" for p in Precision} == set(pb.Precision.keys()) - {
         "PRECISION_UNSPECIFIED"
     }

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.front.wire.rig import Rig, refused, settings
 from trine import frames, sampling
 from trine.artifact import Task
+from trine.front.serving.reading import Classifying
 from trine.sampling import Decoding, Sampling, Stopping
 from trine.v1 import checkpoint_pb2, inference_pb2
 
@@ -234,7 +235,7 @@ async def test_what_serving_gets_of_a_classify_request(rig: Rig) -> None:
     assert call == {
         "reference": "known@live",
         "texts": ["a", "ü\x00"],
-        "top_k": 3,
+        "reading": Classifying(texts=["a", "ü\x00"], top_k=3),
     }
 
 
