@@ -53,3 +53,18 @@ def test_a_prompt_on_which_the_runner_fails_is_not_kept() -> None:
     assert isinstance(front.closed[1], frames.Failed)
     assert front.runner.blocks == {}
     front.close()
+
+
+def test_a_beginning_that_cannot_be_copied_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text is written all the same, and the next one computes it anew."""
+    front = Front(prefix_cache_bytes=10_000)
+
+    def fails(block: int, row: int, begin: int, length: int) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(front.runner, "save", fails)
+        assert [usage.cached_tokens for usage in ask(front, 1, [7, 7])] == [0]
+    assert [usage.cached_tokens for usage in ask(front, 2, [7, 7])] == [0]
+    assert [usage.cached_tokens for usage in ask(front, 3, [7, 7])][0] > 0
+    front.close()

@@ -1,4 +1,7 @@
-"""What a sequence computes after a reused beginning has the same bits as without one, over the real runner and a tiny graph."""
+"""What a sequence computes after a reused beginning has the same bits as without one, over the real runner and a tiny graph.
+
+A beam search, whose rows are copied and moved besides, finds exactly what it finds alone.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ from tests.unit.engine.runtime import tiny_artifacts
 from tests.unit.engine.runtime.tiny_weights import POSITIONS, VOCAB, Weights
 from tests.unit.engine.scheduling.stand_ins import Clock, generation
 from trine.artifact import Artifact, Family, Limits
+from trine.engine.runtime.beam import BeamChoice
 from trine.engine.runtime.decoder import DecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.scheduling.continuous import DecoderBatcher
 from trine.engine.scheduling.meter import Meter
 from trine.engine.scheduling.sequence import Sequence
-from trine.sampling import Sampling
+from trine.sampling import BeamSearch, Sampling
 
 LIMIT = 5
 SLOTS = 4
@@ -111,3 +115,69 @@ def test_all_together_and_trickling(artifact: Artifact) -> None:
     for one, other in zip(cached, alone, strict=True):
         assert runner.logits_of[one.choice] == plain_runner.logits_of[other.choice]
     assert sum(sequence.cached for sequence in cached) > 50
+
+
+# --- beam search -----------------------------------------------------------------------------------------------------
+
+
+class Mover(DecoderRunner):
+    """Keeps what rows are moved, but not what is copied for a beam."""
+
+    moved: set[int]
+
+    def move(self, source: int, target: int) -> None:
+        self.moved.add(source)
+        super().move(source, target)
+
+    def fork(self, source: int, target: int) -> None:
+        super().move(source, target)
+
+
+def search(prompt: list[int], beams: int, sampling: Sampling) -> Sequence:
+    ends = frozenset({7, 11})
+    sequence = generation(prompt, 4 + LIMIT, eos_ids=ends, width=beams)
+    sequence.choice = BeamChoice(
+        BeamSearch(beams), sampling, read=prompt, limit=sequence.limit, eos_ids=ends, min_new_tokens=3
+    )
+    return sequence
+
+
+def searches() -> list[Sequence]:
+    """Of two to four beams, with and without processors; each beginning several times, in an order of its own."""
+    draw = random.Random(8)
+    heads = [[draw.randrange(VOCAB) for _ in range(26)] for _ in range(3)]
+    prompts = [[*heads[number % 3][:length], 1] for number, length in enumerate(range(8, 26))]
+    samplings = [Sampling(), Sampling(repetition_penalty=1.3, no_repeat_ngram_size=2, frequency_penalty=0.2)]
+    kinds = [(prompt, beams, sampling) for prompt in prompts for beams in (2, 4) for sampling in samplings]
+    return [search(*kind) for kind in draw.sample(kinds, len(kinds))]
+
+
+def hypotheses(sequence: Sequence) -> list[Any]:
+    assert isinstance(sequence.choice, BeamChoice)
+    return sequence.choice.hypotheses
+
+
+def test_a_search_finds_what_it_finds_alone_from_a_reused_beginning_and_in_rows_that_move(
+    artifact: Artifact,
+) -> None:
+    alone, company = searches(), searches()
+    _, plain = engine(artifact, 5, 0)
+    for sequence in alone:
+        plain.add([sequence])
+        finish(plain)
+    runner = Mover(artifact, 1, 11, 5)
+    batcher = DecoderBatcher[Sequence](runner, 64, Meter(Clock()), 9 * runner.block_bytes(5))
+    moved = set[Sequence]()
+    for number, sequence in enumerate(company):
+        short = made([number % VOCAB] * 3)
+        short.limit = 1 + number % LIMIT
+        batcher.add([short, sequence])
+    while batcher.waiting or batcher.running:
+        batch = batcher.choose()
+        runner.moved, outcomes = set(), batcher.run(batch)
+        before = {sequence: set(sequence.rows) for sequence in company if sequence.rows}
+        batcher.settle(batch, outcomes)
+        moved |= {one for one in before if one.rows and before[one] & runner.moved}
+    for together, one in zip(company, alone, strict=True):
+        assert hypotheses(together) == hypotheses(one) != []
+    assert sum(sequence.cached > 0 and sequence in moved for sequence in company) > 10

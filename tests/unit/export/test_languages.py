@@ -216,6 +216,9 @@ def test_marian_with_many_targets_is_told_before_each_segment(tmp_path: Path) ->
     assert whole.tokens[0] == languages["fra"]
     own = prepare(task, ">>fra<< I saw a house. We saw a dog.", split=True)
     assert [part.tokens[0] for part in own] == [languages["fra"]] * 2
+    for text in (">>Hallo<<, she said.", ">>deu<< I saw a house."):  # no codes of this checkpoint
+        marked = prepare(task, f"{text} We saw a dog.", split=True)
+        assert [part.tokens for part in marked][1:] == [theirs("We saw a dog.").input_ids]
     with pytest.raises(InvalidInput, match="itself begins") as caught:
         prepare(task, ">>fra<< I saw a house.", target="fra")
     assert caught.value.field == "inputs[0].target_language"

@@ -27,7 +27,7 @@ class Hypothesis:
     """A finished text."""
 
     tokens: list[int]
-    """Written, with the one that ended it."""
+    """Written, with the one that ended it. Without any where nothing could be chosen at all."""
     score: float
     """As sampling.BeamSearch defines it, rounded to float32."""
     finish: str
@@ -72,14 +72,11 @@ class BeamChoice:
         self.hypotheses: list[Hypothesis] = []
         """The best finished texts, best first, at most one for each beam."""
         self._search = search
-        self._sampling = sampling
-        self._read = list(read)
         self._limit = limit
         self._eos_ids = frozenset(eos_ids)
         self._end_ids = self._eos_ids | frozenset(stop_ids)
         self._forced = forced or {}
-        self._min_new_tokens = min_new_tokens
-        self._processes = self._penalties([]).active
+        self._penalties = Penalties(sampling, list(read), len(read), self._end_ids, min_new_tokens)
         self._beams = [_Beam([], 0.0)]
 
     @property
@@ -96,12 +93,15 @@ class BeamChoice:
         """The beams after one more token, best first, each as the index of the beam that it continues and its token.
 
         `logits` float32 [beams, vocab] are overwritten; `suppressed` ids are never written. Empty when the search is over, which
-        without a hypothesis means that the logits were no numbers, or that nothing was left to choose.
+        without a hypothesis means that the logits were no numbers.
         """
         forced = self._forced.get(len(self._beams[0].written))
         # of logits that are no numbers, and of scores beyond float32
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            going = self._select(self._candidates(logits, suppressed, forced), forced)
+            candidates = self._candidates(logits, suppressed, forced)
+            if not candidates:
+                self._keep_running(logits)
+            going = self._select(candidates, forced)
             if not going or self._over(going[0][1]):
                 return []
         self._beams = [beam for _, beam in going]
@@ -141,25 +141,26 @@ class BeamChoice:
         """The `count` best next tokens of a beam and their log-probabilities."""
         best = logits.max()
         total = np.log(np.exp(logits - best).sum())
-        if not self._processes:
+        if not self._penalties.active:
             logits[list(suppressed)] = -np.inf
             tokens = top(logits, count)
             return tokens, (logits[tokens] - best) - total
-        scores = self._penalties(beam.written).apply((logits - best) - total)
+        scores = self._penalties.apply((logits - best) - total, beam.written)
         scores[list(suppressed)] = -np.inf
         tokens = top(scores, count)
         return tokens, scores[tokens]
-
-    def _penalties(self, written: Sequence[int]) -> Penalties:
-        """Made anew from the whole text: a beam that several continue has no state to share."""
-        context = [*self._read, *written]
-        return Penalties(self._sampling, context, len(self._read), self._end_ids, self._min_new_tokens)
 
     def _finish(self, beam: _Beam, forced: int | None) -> str:
         token = beam.written[-1]
         if forced is None and token in self._end_ids:
             return "stop" if token in self._eos_ids else "stop_sequence"
         return "length" if len(beam.written) >= self._limit else ""
+
+    def _keep_running(self, logits: Floats) -> None:
+        """Nothing is left to choose: the beams are as long as they can be, except those whose logits were no numbers."""
+        for beam, row in zip(self._beams, logits, strict=True):
+            if np.isfinite(row.max()):
+                self._keep(Hypothesis(beam.written, self._normalized(beam), "length"))
 
     def _keep(self, hypothesis: Hypothesis) -> None:
         """Of equals the earlier one stands first."""
@@ -179,8 +180,8 @@ class BeamChoice:
         return not hoped_for > self.hypotheses[-1].score
 
     def _normalized(self, beam: _Beam, length: int | None = None) -> float:
-        """The score that it has as a text of `length` tokens; None: of its own."""
-        divisor = (length or len(beam.written)) ** self._search.length_penalty
+        """The score that it has as a text of `length` tokens; None: of its own, where none counts as one."""
+        divisor = (length or len(beam.written) or 1) ** self._search.length_penalty
         return float(np.float32(beam.score) / np.float32(divisor))
 
 

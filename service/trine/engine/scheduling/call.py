@@ -51,6 +51,8 @@ class Item:
     """Tokens that it runs in the step that was just chosen."""
     lanes: int = 1
     """In how many rows it runs so many: a beam search in one for each beam."""
+    passed: int = 0
+    """How many others were taken before it although its turn came first, because it did not fit."""
     started: float | None = None
     """When it ran for the first time."""
     output: Any = None

@@ -93,8 +93,8 @@ class DecoderBatcher(ContinuousBatcher[S]):
         self._prefixes = PrefixCache(runner, self._chunk_size, prefix_cache_bytes, meter)
 
     def choose(self) -> list[S]:
-        while (sequence := self._queue.first()) is not None and self._rows.fit(sequence):
-            self._rows.place(self._queue.pop())
+        while (sequence := self._queue.first(self._rows.fit)) is not None:
+            self._rows.place(self._queue.take(sequence))
             self._prefixes.restore(sequence)
         budget = self._budget - sum(one.lanes - 1 for one in self._rows if one.beams)
         plan = plan_mixed_step([one.remaining for one in self._rows], budget, self._chunk_size)
@@ -132,10 +132,10 @@ class EncoderDecoderBatcher(ContinuousBatcher[S]):
     def _admit(self) -> bool:
         """Give rows to as many sources as fit the token budget; whether there was any."""
         room = Room(self._budget)
-        while (sequence := self._queue.first()) is not None and self._rows.fit(sequence):
+        while (sequence := self._queue.first(self._rows.fit)) is not None:
             if not room.take(len(sequence.tokens)):
                 break
-            self._rows.place(self._queue.pop())
+            self._rows.place(self._queue.take(sequence))
         return room.count > 0
 
     def run(self, batch: Many[S]) -> list[Outcome]:

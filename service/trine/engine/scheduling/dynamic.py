@@ -44,7 +44,7 @@ class DynamicBatcher:
         room = Room(self._budget)
         while (item := self._queue.first()) is not None and room.take(len(item.tokens)):
             item.chunk = len(item.tokens)
-            batch.append(self._queue.pop())
+            batch.append(self._queue.take(item))
         return batch
 
     def run(self, batch: Sequence[Item]) -> list[Any]:

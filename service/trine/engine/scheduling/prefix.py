@@ -8,6 +8,7 @@ Engine process, its only thread.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence as Many
@@ -15,6 +16,8 @@ from collections.abc import Sequence as Many
 from trine.engine.scheduling.meter import Meter
 from trine.engine.scheduling.runner import PrefixRunner
 from trine.engine.scheduling.sequence import Sequence
+
+logger = logging.getLogger(__name__)
 
 _NO_BLOCK = -1
 _LEFT_TO_RUN = 2
@@ -51,9 +54,14 @@ class PrefixCache:
         """Keep the whole chunk that the sequence has just run, and that does not yet count as its past."""
         begin, size = sequence.past, self._index.size
         block = self._index.keep(sequence.context, begin)
-        if block is not None:
+        if block is None:
+            return
+        try:
             self._runner.save(block, sequence.row, begin, size)
-            self._meter.kept(self._index.bytes_used)
+        except Exception:  # no memory: a text is worth more than its beginning
+            logger.exception("a prompt's beginning could not be kept")
+            self._index.forget(block)
+        self._meter.kept(self._index.bytes_used)
 
 
 class PrefixIndex:
@@ -69,6 +77,8 @@ class PrefixIndex:
         self._most = limit // block_bytes
         self._blocks: OrderedDict[_Key, int] = OrderedDict()
         """The least recently used first."""
+        self._free: list[int] = []
+        """Numbers that were forgotten."""
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -94,11 +104,23 @@ class PrefixIndex:
         key = self._key(prompt, place, path)
         if key in self._blocks:
             return None
-        full = len(self._blocks) == self._most
-        number = self._blocks.popitem(last=False)[1] if full else len(self._blocks)
-        self._blocks[key] = number
+        number = self._blocks[key] = self._number()
         self._use([*path, key])
         return number
+
+    def forget(self, number: int) -> None:
+        """Take back what `keep` has just given: nothing stands there. No block can have followed it yet."""
+        key = next(key for key, kept in self._blocks.items() if kept == number)
+        del self._blocks[key]
+        self._free.append(number)
+
+    def _number(self) -> int:
+        """One that is free, or that of the least recently used block, which is given up."""
+        if self._free:
+            return self._free.pop()
+        if len(self._blocks) == self._most:
+            return self._blocks.popitem(last=False)[1]
+        return len(self._blocks)
 
     def _path(self, prompt: Many[int], count: int) -> list[_Key]:
         """The first `count` blocks of `prompt`, or as many as are kept, which are used with this."""

@@ -7,12 +7,15 @@ another's single one waiting; inside a caller in order of arrival. Every operati
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from trine.engine.scheduling.call import Call, Item
 
 I = TypeVar("I", bound=Item)  # noqa: E741
+
+PATIENCE = 32
+"""How many others may be taken before an item that does not fit when its turn has come."""
 
 
 class FairQueue(Generic[I]):
@@ -32,24 +35,37 @@ class FairQueue(Generic[I]):
             callers.setdefault(item.call.caller, deque()).append(item)
             self._size += 1
 
-    def first(self) -> I | None:
-        """The item whose turn it is, left where it is."""
-        if not self._size:
-            return None
-        return next(iter(self._turns[max(self._turns)].values()))[0]
+    def first(self, fits: Callable[[I], bool] | None = None) -> I | None:
+        """The item whose turn it is, left where it is.
 
-    def pop(self) -> I:
-        """Take the item whose turn it is; its caller goes to the end of the round. Raises IndexError when nothing waits."""
-        if not self._size:
-            raise IndexError("nothing waits")
-        priority = max(self._turns)
-        callers = self._turns[priority]
-        caller = next(iter(callers))
-        items = callers.pop(caller)
-        item = items.popleft()
+        One that does not fit lets others by, so that a beam search that waits for many rows leaves none idle; but only `PATIENCE` of
+        them, so that it does not wait for ever. A caller's own items never change places.
+        """
+        for item in self._in_turn():
+            if fits is None or fits(item):
+                return item
+            if item.passed >= PATIENCE:
+                return None
+        return None
+
+    def take(self, item: I) -> I:
+        """Take what `first` has just told; its caller goes to the end of the round."""
+        for other in self._in_turn():
+            if other is item:
+                break
+            other.passed += 1
+        callers = self._turns[item.call.priority]
+        items = callers.pop(item.call.caller)
+        items.popleft()
         self._size -= 1
-        self._keep(priority, caller, items)
+        self._keep(item.call.priority, item.call.caller, items)
         return item
+
+    def _in_turn(self) -> Iterator[I]:
+        """The first item of each caller, in the order of their turns."""
+        for priority in sorted(self._turns, reverse=True):
+            for items in self._turns[priority].values():
+                yield items[0]
 
     def discard(self, call: Call) -> None:
         """Remove the items of `call`; its caller's other items keep their turn. Linear in what that caller has waiting."""

@@ -41,16 +41,17 @@ class Told:
 class Languages(ABC):
     def told(self, index: int, direction: Direction, text: str) -> Told:
         """Raises InvalidInput that names the field."""
-        own = self._pattern.match(text) if self._pattern is not None else None
-        if own is None:
+        own = self._own(text)
+        if not own:
             return self._told(index, direction)
         if direction.target or direction.source:
             field = _field(index, "target" if direction.target else "source")
             raise InvalidInput("the text itself begins with its languages", field=field)
-        return Told(own[0], len(own[0]))
+        return Told(own, len(own))
 
-    _pattern: re.Pattern[str] | None = None
-    """How a text says its direction itself, at its beginning."""
+    def _own(self, text: str) -> str:
+        """How the text says its direction itself, at its beginning; empty where it does not."""
+        return ""
 
     @abstractmethod
     def _told(self, index: int, direction: Direction) -> Told: ...
@@ -78,10 +79,15 @@ class _OneDirection(Languages):
 class _Codes(Languages):
     """Marian. Of one target language, the vocabulary has no codes."""
 
-    _pattern = re.compile(r"\s*>>[^\s<>]{1,32}<<\s*")
+    _PATTERN = re.compile(r"\s*>>([^\s<>]{1,32})<<\s*")
 
     def __init__(self, codes: Iterable[str]) -> None:
         self._codes = frozenset(codes)
+
+    def _own(self, text: str) -> str:
+        """What is no code of the vocabulary is text, as quotation marks in angles are."""
+        match = self._PATTERN.match(text)
+        return match[0] if match is not None and match[1] in self._codes else ""
 
     def _told(self, index: int, direction: Direction) -> Told:
         _refuse(index, direction, "source")
@@ -96,8 +102,12 @@ class _Codes(Languages):
 class _Words(Languages):
     """T5 knows the names that its trainer used, as English, German, French and Romanian."""
 
-    _pattern = re.compile(r"\s*translate \w{1,32} to \w{1,32}:\s*")
+    _PATTERN = re.compile(r"\s*translate \w{1,32} to \w{1,32}:\s*")
     _NAME = re.compile(r"[^\W\d_]{1,32}")
+
+    def _own(self, text: str) -> str:
+        match = self._PATTERN.match(text)
+        return match[0] if match is not None else ""
 
     def _told(self, index: int, direction: Direction) -> Told:
         if not direction.source and not direction.target:

@@ -31,7 +31,7 @@ def segmented(tokenizer: Tokenizer, texts: Sequence[str], limit: int, told: Sequ
     """
     if not texts:
         raise InvalidInput("there is no input", field="inputs")
-    found = [list(islice(sentences(text), MAX_SEGMENTS + 1)) or [_all(text)] for text in texts]
+    found = [_sentences(text, each.own) for text, each in zip(texts, told, strict=True)]
     counts = [len(spans) for spans in found]
     done: list[list[tuple[Span, list[int]]]] = [[] for _ in texts]
     todo = [(index, span) for index, spans in enumerate(found) for span in spans]
@@ -47,6 +47,14 @@ def segmented(tokenizer: Tokenizer, texts: Sequence[str], limit: int, told: Sequ
                 counts[index] += 1
         todo = longer
     return [_source(text, sorted(parts)) for text, parts in zip(texts, done, strict=True)]
+
+
+def _sentences(text: str, own: int) -> list[Span]:
+    """Those of the text, at least one. Its own lead, of `own` characters, is never one by itself, though a line end may follow it."""
+    found = [Span(own + begin, own + end) for begin, end in islice(sentences(text[own:]), MAX_SEGMENTS + 1)]
+    if found and own:
+        found[0] = Span(len(text) - len(text.lstrip()), found[0].end)
+    return found or [_all(text)]
 
 
 def _halves(text: str, span: Span, index: int, tokens: int, limit: int) -> tuple[Span, Span]:

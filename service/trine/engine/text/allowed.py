@@ -20,6 +20,8 @@ MAX_CHARACTERS = 1 << 18
 """Of any text that a template makes, the rendered conversation among them; containers count all that they hold."""
 _MAX_FORMAT = 64
 """Characters of what `tojson`, `trim` and `strftime_now` are told."""
+_MAX_DEPTH = 64
+"""Of what `tojson` writes."""
 
 FILTERS = frozenset(
     """abs capitalize count d default dictsort first float int items last length list lower map max min reject rejectattr
@@ -47,6 +49,10 @@ METHODS: Mapping[type, frozenset[str]] = {
 """Attributes, by the type that has them."""
 QUICK_FILTERS = frozenset({"count", "d", "default", "first", "last", "length"})
 """Those that do not read all of what they are given, as the quick tests."""
+MOVING_FILTERS = frozenset({"items", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr"})
+"""Those that read what they are given, but not what that holds; the tests and filters that they call are charged themselves."""
+PRICES: Mapping[str, int] = {"indent": 4, "max": 2, "min": 2, "sort": 4, "string": 4, "title": 8, "tojson": 4, "unique": 4}
+"""How many times as long as others some filters take."""
 SLOW_METHODS = frozenset({"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"})
 """Of a text: those that may take as many steps as both texts have characters, multiplied."""
 
@@ -112,10 +118,6 @@ def _join(values: Iterable[Any], d: str = "", attribute: str | None = None) -> s
     return join(str(d), map(str, values))
 
 
-def _replace(s: str, old: str, new: str, count: int | None = None) -> str:
-    return replace(str(s), str(old), str(new), -1 if count is None else count)
-
-
 def _trim(value: str, chars: str | None = None) -> str:
     if len(chars or "") > _MAX_FORMAT:
         raise OutOfBounds("too many characters to trim")
@@ -137,12 +139,27 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """transformers' own, which does not escape for HTML."""
-    if isinstance(indent, int) and indent > _MAX_FORMAT:
+    width = len(indent) if isinstance(indent, str) else indent or 0
+    between = sum(map(len, separators or (", ", ": ")))
+    if max(width, between) > _MAX_FORMAT:
         raise OutOfBounds("too wide an indent")
-    for part in (indent, *(separators or ())):
-        if isinstance(part, str) and len(part) > _MAX_FORMAT:
-            raise OutOfBounds("too wide an indent")
+    _bound_json(x, width, between)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _bound_json(value: Any, width: int, between: int) -> None:
+    """Raises OutOfBounds for what is nested too deeply, or too long for all that JSON writes around its elements."""
+    pending, characters = [(value, 1)], 0
+    while pending:
+        one, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            raise OutOfBounds("nested too deeply")
+        characters += depth * width + between
+        bounded(characters)
+        if isinstance(one, dict):
+            pending.extend((each, depth + 1) for each in one.values())
+        elif isinstance(one, list | tuple):
+            pending.extend((each, depth + 1) for each in one)
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -166,7 +183,6 @@ FUNCTIONS: Mapping[str, Any] = {
 OWN_FILTERS: Mapping[str, Callable[..., Any]] = {
     "indent": _indent,
     "join": _join,
-    "replace": _replace,
     "safe": str,
     "tojson": _tojson,
     "trim": _trim,

@@ -16,7 +16,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.filters import FILTERS
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 from jinja2.visitor import NodeTransformer
@@ -26,15 +26,19 @@ from trine.engine.text.allowed import MAX_CHARACTERS, Namespace, OutOfBounds
 
 MAX_ELEMENTS = 1 << 14
 """Of any container that a template makes, those inside of it among them."""
-BUDGET = 4_000_000
-"""Of one rendering, in units of about 0.1 microseconds: some 100,000 operations, or 16 million characters read or made."""
-_OPERATION, _ELEMENT = 32, 4
-_CHARACTERS = 4
+MAX_NODES = 1 << 13
+"""Of the parsed template: compiling takes about 50 microseconds for each. Those of published checkpoints have up to some 3,000."""
+BUDGET = 10_000_000
+"""Of one rendering, in units of at most 0.04 microseconds: some 300,000 operations, or 20 million characters read or made."""
+_OPERATION, _ELEMENT, _NODE = 16, 4, 4
+_CHARACTERS = 2
 """That cost as much as one unit."""
 _STEPS = 64
 """Of a search that cost as much as one unit."""
 _PLANNED = 100
-"""Characters from which on CPython searches in linear time, where it does."""
+"""Characters of what is looked for from which on CPython plans its search, so that it takes linear time, but for the last ..."""
+_UNPLANNED = 2500
+"""... characters of the text, or all of a shorter one."""
 _MAX_BITS = 64
 _CONTAINERS: Any = (list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items()))
 _JINJAS = frozenset({"_block_vars", "_loop_vars", "caller"})
@@ -63,10 +67,21 @@ class _Metering(Extension):
     def charge(self, value: Any) -> Any:
         return self.environment.charge(value)
 
-    def each(self, values: Iterable[Any]) -> Iterator[Any]:
+    def glance(self, value: Any) -> Any:
+        return self.environment.glance(value)
+
+    def step(self, size: int) -> None:
+        """At the beginning of a body of so many nodes: most of them cost nothing of their own."""
+        self.environment.spend(_OPERATION + _NODE * size)
+
+    def each(self, values: Iterable[Any], size: int) -> Iterator[Any]:
         for value in values:
-            self.environment.spend(_OPERATION)
+            self.step(size)
             yield value
+
+    def contains(self, item: Any, values: Any) -> bool:
+        self.environment.charge([item, values])
+        return self.environment.contains(item, values)
 
     def concatenate(self, *values: Any) -> str:
         return self.environment.concat(map(str, values))
@@ -77,30 +92,47 @@ class _Metered(NodeTransformer):
 
     def __init__(self, metering: Extension) -> None:
         self._metering = metering
+        self._seen = 0
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
         if isinstance(node, _REFUSED) or (isinstance(node, nodes.For) and node.recursive):
             raise SecurityError(f"{type(node).__name__} is not allowed")
+        before = self._seen
+        self._seen += 1
+        if self._seen > MAX_NODES:
+            raise SecurityError("the template has too many nodes")
         node = super().visit(node, *args, **kwargs)
+        return self._metered(node, size=self._seen - before)
+
+    def _metered(self, node: nodes.Node, size: int) -> nodes.Node:
         match node:
             case nodes.For():
-                node.iter = self._called("each", node.iter)
+                node.iter = self._called("each", node.iter, nodes.Const(size))
+            case nodes.Macro() | nodes.CallBlock():
+                node.body.insert(0, nodes.ExprStmt(self._called("step", nodes.Const(size))))
             case nodes.Concat():
                 return self._called("concatenate", *node.nodes)
-            case nodes.List() | nodes.Dict() | nodes.Getitem(arg=nodes.Slice()):
-                return self._called("charge", node)
-            case nodes.Tuple(ctx="load"):
+            case nodes.Getitem(arg=nodes.Slice()):
+                return self._called("glance", node)
+            case nodes.List() | nodes.Dict() | nodes.Tuple(ctx="load"):
                 return self._called("charge", node)
             case nodes.Compare():
-                self._compared(node)
+                return self._compared(node)
         return node
 
-    def _compared(self, node: nodes.Compare) -> None:
+    def _compared(self, node: nodes.Compare) -> nodes.Expr:
         """Two large values take long to compare, a constant and anything do not."""
-        if not (len(node.ops) == 1 and node.ops[0].op in ("eq", "ne") and _constant(node)):
+        operators = {operand.op for operand in node.ops}
+        if operators & {"in", "notin"}:
+            if len(node.ops) > 1:
+                raise SecurityError("comparisons of what contains something are not allowed")
+            found = self._called("contains", node.expr, node.ops[0].expr)
+            return nodes.Not(found, lineno=node.lineno) if operators == {"notin"} else found
+        if not (len(node.ops) == 1 and operators <= {"eq", "ne"} and _constant(node)):
             node.expr = self._called("charge", node.expr)
             for operand in node.ops:
                 operand.expr = self._called("charge", operand.expr)
+        return node
 
     def _called(self, name: str, *arguments: Any) -> nodes.Call:
         called: nodes.Call = self._metering.call_method(name, list(arguments), lineno=arguments[0].lineno)
@@ -121,16 +153,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Metering, loopcontrols], finalize=self._printed
         )
-        tests: dict[str, Any] = dict(TESTS)
         filters: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in allowed.FILTERS}
-        filters |= allowed.OWN_FILTERS
-        self.filters = {
-            name: self._metered(function, quick=name in allowed.QUICK_FILTERS)
-            for name, function in filters.items()
-        }
-        self.tests = {
-            name: self._metered(tests[name], quick=name in allowed.QUICK_TESTS) for name in allowed.TESTS
-        }
+        filters |= {**allowed.OWN_FILTERS, "replace": self._replaced}
+        tests: dict[str, Callable[..., Any]] = {name: TESTS[name] for name in allowed.TESTS}
+        tests |= {"in": self.contains}
+        self.filters = {name: self._metered_filter(name, function) for name, function in filters.items()}
+        self.tests = {name: self._metered_test(name, function) for name, function in tests.items()}
         self.globals = dict(allowed.FUNCTIONS)
 
     def start(self) -> None:
@@ -150,8 +178,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if self._left < 0:
             raise OutOfBounds("too much work")
 
-    def charge(self, value: Any) -> Any:
-        """`value` itself. Raises OutOfBounds where it is too large, or the budget is spent."""
+    def glance(self, value: Any) -> Any:
+        """`value` itself, charged for what it holds but not for what that holds. Raises OutOfBounds.
+
+        For what moves references only: of a container whose size is known it makes none that is larger.
+        """
+        units = _OPERATION
+        if isinstance(value, str):
+            units += len(value) // _CHARACTERS
+        elif isinstance(value, (*_CONTAINERS, dict, range)):
+            if len(value) > MAX_ELEMENTS:
+                raise OutOfBounds("too large a value")
+            units += _ELEMENT * len(value)
+        self.spend(units)
+        return value
+
+    def charge(self, value: Any, times: int = 1) -> Any:
+        """`value` itself, charged for all of it. Raises OutOfBounds where it is too large, or the budget is spent."""
         pending, characters, elements = [value], 0, 0
         while pending:
             one = pending.pop()
@@ -169,7 +212,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 elements += len(one)
             if characters > MAX_CHARACTERS or (pending and elements + len(pending) > MAX_ELEMENTS):
                 raise OutOfBounds("too large a value")
-        self.spend(_OPERATION + _ELEMENT * elements + characters // _CHARACTERS)
+        self.spend(times * (_OPERATION + _ELEMENT * elements + characters // _CHARACTERS))
         return value
 
     def concat(self, pieces: Iterable[str]) -> str:
@@ -183,19 +226,34 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.spend(_OPERATION + size // _CHARACTERS)
         return "".join(kept)
 
-    def _metered(self, function: Callable[..., Any], *, quick: bool) -> Callable[..., Any]:
+    def _metered_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)  # with the mark that asks jinja2 for the context
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.spend(_OPERATION)
-            return function(*args, **kwargs)
-
-        @functools.wraps(function)
         def metered(*args: Any, **kwargs: Any) -> Any:
-            self.charge([*args, *kwargs.values()])
+            if name in allowed.QUICK_FILTERS:
+                self.spend(_OPERATION)
+                return function(*args, **kwargs)
+            moves = name in allowed.MOVING_FILTERS
+            if moves:
+                for each in (*args, *kwargs.values()):
+                    self.glance(each)
+            else:
+                self.charge([*args, *kwargs.values()], allowed.PRICES.get(name, 1))
             result = function(*args, **kwargs)
-            return self.charge(list(result) if isinstance(result, Iterator) else result)
+            result = list(result) if isinstance(result, Iterator) else result
+            return self.glance(result) if moves and name != "map" else self.charge(result)
 
-        return counted if quick else metered
+        return metered
+
+    def _metered_test(self, name: str, function: Callable[..., Any]) -> Callable[..., bool]:
+        @functools.wraps(function)
+        def metered(*args: Any, **kwargs: Any) -> bool:
+            if name in allowed.QUICK_TESTS:
+                self.spend(_OPERATION)
+            else:
+                self.charge([*args, *kwargs.values()])
+            return bool(function(*args, **kwargs))
+
+        return metered
 
     # --- what jinja2 asks ------------------------------------------------------------------------------------------------
 
@@ -213,6 +271,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def wrap_str_format(self, value: Any) -> None:
         """`str.format` is no method of the list."""
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        self.spend(_OPERATION)
+        return super().getattr(obj, attribute)
+
     def getitem(self, obj: Any, argument: Any) -> Any:
         self.charge(argument)
         return super().getitem(obj, argument)
@@ -222,7 +284,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, _Metering):
             return obj(*args, *(value for name, value in kwargs.items() if name == "caller"))
         args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-        self.charge([*args, *(value for name, value in kwargs.items() if name not in _JINJAS)])
+        self.spend(_OPERATION)
+        given = [*args, *(value for name, value in kwargs.items() if name not in _JINJAS)]
+        if isinstance(obj, Macro) or obj is Namespace:
+            for each in given:
+                self.glance(each)
+        else:
+            self.charge(given)
         if isinstance(owner, list | tuple):
             self.charge(owner)
         if isinstance(owner, str):
@@ -234,16 +302,30 @@ class Sandbox(ImmutableSandboxedEnvironment):
             )
         return self.charge(super().call(context, obj, *args, **kwargs))
 
+    def contains(self, item: Any, values: Any) -> bool:
+        """`item in values`, charged for its search but not for what they hold."""
+        if isinstance(values, str):
+            self._search(values, "in", [item])
+        return item in values
+
+    def _replaced(self, s: Any, old: Any, new: Any, count: int | None = None) -> str:
+        text, old = str(s), str(old)
+        self._search(text, "replace", [old])
+        return allowed.replace(text, old, str(new), -1 if count is None else count)
+
     def _search(self, text: str, method: str, arguments: Iterable[Any]) -> None:
         """CPython looks for each letter, or from the right for each beginning, without a plan."""
         self.spend(len(text) // _CHARACTERS)
         for each in arguments:
             if isinstance(each, str):
-                steps = len(each) if method in allowed.SLOW_METHODS else min(len(each), _PLANNED)
-                self.spend(len(text) * steps // _STEPS)
+                places = len(text) if method in allowed.SLOW_METHODS else max(len(text) - len(each) + 1, 0)
+                if method not in allowed.SLOW_METHODS and len(each) >= _PLANNED:
+                    places = min(places, _UNPLANNED)
+                self.spend(places * len(each) // _STEPS)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        self.charge([left, right])
+        self.glance(left)
+        self.glance(right)
         if operator == "%" and isinstance(left, str):
             raise SecurityError("formats are not allowed")
         if operator == "*":

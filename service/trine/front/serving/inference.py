@@ -75,7 +75,7 @@ class Writing:
         if not self.conversations:
             return self.texts
         return [
-            text or "".join(message.role + message.content for message in messages)
+            text or "".join(message.content for message in messages)
             for text, messages in zip(self.texts, self.conversations, strict=True)
         ]
 

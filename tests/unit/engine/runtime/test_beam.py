@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,9 +114,22 @@ def test_none_or_several_end_tokens(ends: tuple[int, ...], n_best: int) -> None:
     check(expected, our_search(choice, 1, 0.0), n_best)
 
 
+TOWARDS_THE_PROMPT = {3: 6.0, 4: 7.0, 5: 6.5, 8: 6.0}
+"""Biases with which a text repeats what was read, and itself."""
+BIAS = [[[token], bias] for token, bias in TOWARDS_THE_PROMPT.items()]
+
 CONTROLS: list[tuple[str, Sampling, dict[str, Any], dict[str, Any]]] = [
     ("repetition", Sampling(repetition_penalty=1.7), {}, {"repetition_penalty": 1.7}),
     ("n-grams", Sampling(no_repeat_ngram_size=1), {}, {"no_repeat_ngram_size": 1}),
+    *[
+        (
+            f"{size}-grams that come again",
+            Sampling(repetition_penalty=0.9, no_repeat_ngram_size=size, logit_bias=TOWARDS_THE_PROMPT),
+            {},
+            {"repetition_penalty": 0.9, "no_repeat_ngram_size": size, "sequence_bias": BIAS},
+        )
+        for size in (2, 3)
+    ],
     ("bias", Sampling(logit_bias={5: 3.0, 6: -4.0}), {}, {"sequence_bias": [[[5], 3.0], [[6], -4.0]]}),
     ("least", Sampling(), {"min_new_tokens": 5}, {"min_new_tokens": 5}),
     ("last", Sampling(), {"forced": {7: EOS}}, {"forced_eos_token_id": EOS}),
@@ -174,6 +188,61 @@ def test_logits_that_are_no_numbers_end_the_search_without_a_text(nonsense: floa
     choice = BeamChoice(BeamSearch(2), Sampling(), read=[1], limit=5, eos_ids=[0])
     assert choice.advance(np.full((1, 200), nonsense, np.float32), [3]) == []
     assert choice.hypotheses == []
+
+
+NO_TOKEN_TWICE = Sampling(no_repeat_ngram_size=1)
+
+
+def numbers(seed: int, beams: int) -> NDArray[np.float32]:
+    """Logits float32 [beams, 6]."""
+    return np.random.default_rng(seed).standard_normal((beams, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("ends", [[], [0]])
+def test_texts_to_which_nothing_can_be_added_are_finished(ends: list[int]) -> None:
+    """Six tokens, one of them read, none twice: five to write. Texts that ended before stand beside those."""
+    choice = BeamChoice(BeamSearch(2), NO_TOKEN_TWICE, read=[1], limit=20, eos_ids=ends, min_new_tokens=4)
+    steps = 0
+    while choice.advance(numbers(steps, choice.beams), []):
+        steps += 1
+    assert steps == (4 if ends else 5)
+    assert [one.finish for one in choice.hypotheses] == ["stop" if ends else "length"] * 2
+    for one in choice.hypotheses:
+        assert sorted(one.tokens) == [0, 2, 3, 4, 5]
+    assert choice.hypotheses[0].score >= choice.hypotheses[1].score
+
+
+def test_the_beams_that_go_nowhere_compete_with_the_texts_that_ended() -> None:
+    """Nothing but 0 (the end), 2 and 3; the end is unlikely at first and impossible then."""
+    first = np.array([[math.log(0.1), -math.inf, math.log(0.5), math.log(0.4)]], np.float32)
+    choice = BeamChoice(BeamSearch(3, 0.0), NO_TOKEN_TWICE, read=[1], limit=9, eos_ids=[0])
+    assert choice.advance(first, []) == [(0, 2), (0, 3)]
+    then = np.full((2, 4), -np.inf, np.float32)
+    then[0, 2] = then[1, 3] = 1.0
+    assert choice.advance(then, []) == []
+    assert [(one.tokens, one.finish) for one in choice.hypotheses] == [
+        ([2], "length"),
+        ([3], "length"),
+        ([0], "stop"),
+    ]
+    assert [one.score for one in choice.hypotheses] == pytest.approx(np.log([0.5, 0.4, 0.1]).tolist())
+
+
+@pytest.mark.parametrize("penalty", [1.0, 0.0, -1.0])
+def test_a_text_without_a_token_where_nothing_can_be_chosen_at_all(penalty: float) -> None:
+    choice = BeamChoice(BeamSearch(2, penalty), NO_TOKEN_TWICE, read=range(6), limit=5)
+    assert choice.advance(numbers(0, 1), []) == []
+    assert [(one.tokens, one.score, one.finish) for one in choice.hypotheses] == [([], 0.0, "length")]
+
+
+def test_a_beam_whose_logits_are_no_numbers_is_no_text() -> None:
+    choice = BeamChoice(BeamSearch(2), NO_TOKEN_TWICE, read=[1], limit=5)
+    (_, best), (_, second) = choice.advance(numbers(0, 1), [])
+    rows = np.full((2, 6), -np.inf, np.float32)
+    rows[0] = np.nan
+    rows[1, second] = 0.0
+    assert choice.advance(rows, []) == []
+    assert [one.tokens for one in choice.hypotheses] == [[second]] != [[best]]
 
 
 def test_extreme_length_penalties_overflow_in_silence() -> None:

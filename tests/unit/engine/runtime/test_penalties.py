@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pytest
@@ -82,6 +82,74 @@ def test_many_random_steps_over_a_real_vocabulary() -> None:
         expected = processed(scores, context, 20, 0, sampling)
         np.testing.assert_array_equal(penalties.apply(scores), expected)
         context.append(int(chance.integers(0, 30)))
+
+
+FEW = st.lists(st.integers(0, 2), max_size=12)
+"""So few different tokens that n-grams come again."""
+
+
+@given(
+    read=FEW,
+    beams=st.lists(FEW, min_size=1, max_size=6),
+    penalty=st.sampled_from([1.0, 1.3]),
+    size=st.integers(0, 4),
+    frequency=st.sampled_from([0.0, 0.4]),
+    presence=st.sampled_from([0.0, -0.3]),
+    least=st.integers(0, 5),
+)
+@settings(max_examples=400, deadline=None)
+def test_beams_that_share_what_was_read_get_what_each_gets_alone(
+    read: list[int],
+    beams: list[list[int]],
+    penalty: float,
+    size: int,
+    frequency: float,
+    presence: float,
+    least: int,
+) -> None:
+    sampling = Sampling(
+        repetition_penalty=penalty,
+        no_repeat_ngram_size=size,
+        frequency_penalty=frequency,
+        presence_penalty=presence,
+        logit_bias={1: 0.5},
+    )
+    shared = Penalties(sampling, read, len(read), END_IDS, least)
+    for place, beam in enumerate(beams):
+        alone = Penalties(sampling, [*read, *beam], len(read), END_IDS, least)
+        scores = logits(place)
+        np.testing.assert_array_equal(shared.apply(scores, beam), alone.apply(scores))
+
+
+class Watched(Sequence[int]):
+    """Counts the tokens that it hands out."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = tokens
+        self.read = 0
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        found = self._tokens[index]
+        self.read += 1 if isinstance(found, int) else len(found)
+        return found
+
+
+def test_what_was_read_is_followed_once_for_all_beams() -> None:
+    prompt = Watched([place % VOCAB for place in range(1000)])
+    sampling = Sampling(repetition_penalty=1.2, no_repeat_ngram_size=3, frequency_penalty=0.2)
+    penalties = Penalties(sampling, prompt, len(prompt))
+    penalties.apply(logits(0))
+    prompt.read = 0
+    for step in range(50):
+        penalties.apply(logits(step), [step % VOCAB] * step)
+    assert prompt.read <= 50 * 2, "no more than what an n-gram may span"
 
 
 def test_presence_and_frequency_count_written_tokens_only() -> None:

@@ -24,6 +24,7 @@ from tests.unit.engine.scheduling.stand_ins import (
 from trine.engine.scheduling.beams import lay_out
 from trine.engine.scheduling.continuous import ContinuousBatcher, DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.meter import Meter
+from trine.engine.scheduling.queue import PATIENCE
 from trine.engine.scheduling.sequence import Sequence
 
 
@@ -181,6 +182,21 @@ def test_a_search_waits_for_all_its_rows_and_nobody_passes_it() -> None:
     check(behind, [])
 
 
+def test_a_search_that_does_not_fit_lets_other_callers_by_but_not_for_ever() -> None:
+    batcher, _, _ = decoder(4)
+    first, wide = generation([1, 2], 5), search([1, 2], 4, 2, call(caller="wide"))
+    others = [generation([1, 2], 3, call(caller=f"narrow {number}")) for number in range(3 * PATIENCE)]
+    batcher.add([first])
+    step(batcher)
+    batcher.add([wide, *others])
+    while not wide.rows:
+        step(batcher)
+    assert sum(other.finish == "length" for other in others) == PATIENCE
+    finish(batcher)
+    for sequence in (first, wide, *others):
+        check(sequence, [])
+
+
 def test_each_beam_counts_in_the_budget_of_a_step() -> None:
     batcher, runner, meter = decoder(8, budget=16)
     batcher.add([search([1, 2], 4, 9)])
@@ -195,6 +211,23 @@ def test_each_beam_counts_in_the_budget_of_a_step() -> None:
     observed = meter.take(0, 0, 0.0)
     assert observed is not None
     assert (observed.batch_size, observed.batch_tokens) == ([3], [16])
+
+
+def test_more_beams_than_the_budget_stop_no_stream_and_no_prompt() -> None:
+    batcher, runner, _ = decoder(20, budget=4)
+    wide, stream = search([1, 2], 16, 12), generation([1, 2], 9)
+    batcher.add([wide, stream])
+    while wide.lanes < 16:
+        step(batcher)
+    older, younger = generation([1] * 18, 1), generation([2] * 10, 1)
+    batcher.add([older, younger])
+    for chunk in (8, 8, 2):
+        step(batcher)
+        assert [tokens for row, tokens in runner.steps[-1] if row == older.row or tokens > 1] == [chunk]
+        assert sum(tokens == 1 for _, tokens in runner.steps[-1]) >= 16, "all beams go on"
+    finish(batcher)
+    for sequence in (wide, stream, older, younger):
+        check(sequence, [])
 
 
 def test_a_step_of_a_search_writes_one_token() -> None:
@@ -215,6 +248,57 @@ def test_discard_frees_all_rows_and_counts_all_beams() -> None:
         step(batcher)
     assert batcher.discard(gone) == 5 + 2 * 3
     assert (batcher.running, batcher.cache_used) == (0, 0.0)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
+def test_a_search_that_leaves_between_two_branches_leaves_the_others_as_they_are(steps: int) -> None:
+    """Its rows lie before theirs, which move; what comes next gets rows that have been others'."""
+    batcher, _, _ = decoder(9)
+    gone, beside, stays = search([3, 1], 4, 9, call(1)), generation([1, 2], 6), search([1, 2], 3, 6)
+    batcher.add([gone, beside, stays])
+    for _ in range(steps):
+        step(batcher)
+    batcher.discard(gone.call)
+    assert (gone.rows, batcher.cache_used) == ([], 4 / 9 if steps else 0.0)
+    assert sorted(beside.rows + stays.rows) == list(range(4 if steps else 0))
+    late = search([4, 4, 4], 5, 3)
+    batcher.add([late])
+    finish(batcher)
+    for sequence in (beside, stays, late):
+        check(sequence, [])
+
+
+def test_a_fork_that_fails_gives_all_rows_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop then discards the calls of the batch; who was not in it goes on, and who comes next finds all rows."""
+    batcher, runner, _ = decoder(8, budget=4)
+    broken, done = search([1, 2], 4, 9, call(1)), generation([1, 2], 2, call(2))
+    batcher.add([broken, done])
+    step(batcher)
+    step(batcher)
+    older, idle = generation([1] * 18, 1, call(3)), generation([2] * 10, 3, call(4))
+    batcher.add([older, idle])
+    batch = batcher.choose()
+    assert batch == [broken, *([] if done.finish else [done]), older]
+    outcomes = batcher.run(batch)
+    forks: list[tuple[int, int]] = []
+
+    def fork(source: int, target: int) -> None:
+        forks.append((source, target))
+        if len(forks) == 2:
+            raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(runner, "fork", fork)
+        batcher.settle(batch, outcomes)
+    for sequence in batch:
+        batcher.discard(sequence.call)
+        assert sequence.rows == []
+    assert (batcher.running, batcher.cache_used, idle.rows) == (1, 1 / 8, [0])
+    wide = search([1, 2], 7, 4)
+    batcher.add([wide])
+    finish(batcher)
+    for sequence in (idle, wide):
+        check(sequence, [])
 
 
 def test_waste_of_a_translation_counts_its_source_once() -> None:

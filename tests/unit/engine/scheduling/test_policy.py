@@ -99,3 +99,10 @@ def test_mixed_step_keeps_its_promises(remaining: list[int], budget: int, size: 
     )
     assert not prompts or prompts[0] > 0
     assert sum(prompts[1:]) + prompts[0] <= max(budget - plan.count(1), prompts[0]) if prompts else True
+
+
+@pytest.mark.parametrize("budget", [2, 0, -13])
+def test_the_lanes_of_searches_may_take_more_than_the_whole_budget(budget: int) -> None:
+    """As DecoderBatcher says it, which takes off all lanes of a search but one."""
+    assert plan_mixed_step([1, 20, 1, 20], budget, 8) == [1, 8, 1, 0]
+    assert plan_mixed_step([1, 1], budget, 8) == [1, 1]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.engine.scheduling.stand_ins import call
 from trine.engine.scheduling.call import Call, Item
-from trine.engine.scheduling.queue import FairQueue
+from trine.engine.scheduling.queue import PATIENCE, FairQueue
 
 
 def items(of: Call, count: int) -> list[Item]:
     return [Item(call=of, index=index, tokens=[1]) for index in range(count)]
 
 
+def pop(queue: FairQueue[Item]) -> Item:
+    item = queue.first()
+    assert item is not None
+    return queue.take(item)
+
+
 def drain(queue: FairQueue[Item]) -> list[tuple[str, int]]:
     taken = []
     while (first := queue.first()) is not None:
-        assert queue.pop() is first
+        assert queue.take(first) is first
         taken.append((first.call.caller, first.index))
     assert len(queue) == 0
     return taken
@@ -44,7 +49,7 @@ def test_a_turn_survives_between_two_takes() -> None:
     """The caller of the thousand has had its turn when the other arrives."""
     queue = FairQueue[Item]()
     queue.add(items(call(1, caller="thousand"), 3))
-    queue.pop()
+    pop(queue)
     queue.add(items(call(2, caller="one"), 1))
     assert drain(queue) == [("thousand", 1), ("one", 0), ("thousand", 2)]
 
@@ -54,7 +59,7 @@ def test_one_caller_is_served_in_order_of_arrival() -> None:
     first, second = call(1), call(2)
     queue.add(items(first, 2))
     queue.add(items(second, 1))
-    assert [queue.pop().call.id for _ in range(3)] == [1, 1, 2]
+    assert [pop(queue).call.id for _ in range(3)] == [1, 1, 2]
 
 
 def test_higher_priority_goes_first() -> None:
@@ -73,16 +78,49 @@ def test_discard_takes_out_one_call_only() -> None:
     queue.discard(gone)
     queue.discard(call(9, caller="nobody"))
     assert len(queue) == 1
-    assert queue.pop().call is stays
+    assert pop(queue).call is stays
     queue.discard(gone)
     assert len(queue) == 0
 
 
-def test_pop_of_an_empty_queue() -> None:
+def test_an_empty_queue_has_no_first() -> None:
+    assert FairQueue[Item]().first() is None
+
+
+def small(item: Item) -> bool:
+    return item.call.caller != "wide"
+
+
+def test_what_does_not_fit_lets_others_by() -> None:
     queue = FairQueue[Item]()
-    assert queue.first() is None
-    with pytest.raises(IndexError):
-        queue.pop()
+    queue.add(items(call(1, caller="wide"), 1))
+    queue.add(items(call(2, caller="low", priority=1), 1))
+    queue.add(items(call(3, caller="one"), 2))
+    taken = []
+    while (item := queue.first(small)) is not None:
+        taken.append(queue.take(item).call.caller)
+    assert taken == ["one", "one", "low"]
+    assert drain(queue) == [("wide", 0)]
+
+
+def test_it_waits_for_a_number_of_others_only() -> None:
+    queue = FairQueue[Item]()
+    queue.add(items(call(1, caller="wide"), 1))
+    queue.add(items(call(2, caller="many"), 2 * PATIENCE))
+    passed = 0
+    while (item := queue.first(small)) is not None:
+        queue.take(item)
+        passed += 1
+    assert passed == PATIENCE
+    first = queue.first()
+    assert first is not None
+    assert first.call.caller == "wide"
+
+
+def test_a_callers_own_items_do_not_overtake_one_another() -> None:
+    queue = FairQueue[Item]()
+    queue.add(items(call(1, caller="one"), 2))
+    assert queue.first(lambda item: item.index == 1) is None
 
 
 @given(
@@ -106,6 +144,6 @@ def test_nothing_is_lost_or_doubled(actions: list[tuple[str, int, int]]) -> None
             queue.discard(calls[number])
             waiting = [item for item in waiting if item.call is not calls[number]]
         elif waiting:
-            waiting.remove(queue.pop())
+            waiting.remove(pop(queue))
         assert len(queue) == len(waiting)
-    assert {id(queue.pop()) for _ in range(len(queue))} == {id(item) for item in waiting}
+    assert {id(pop(queue)) for _ in range(len(queue))} == {id(item) for item in waiting}

@@ -55,6 +55,19 @@ def test_a_sequence_with_several_rows_takes_them_together() -> None:
     assert (rows.used, list(rows), wide.rows) == (0, [], [])
 
 
+def test_one_that_needs_all_rows_fits_when_none_is_used() -> None:
+    rows = Rows[Sequence](4, lambda source, target: None)
+    running, wide = generation([1], 1, width=2), generation([1], 1, width=4)
+    rows.place(running)
+    assert not rows.fit(wide)
+    assert rows.fit(generation([1], 1, width=2))
+    rows.release([running])
+    assert rows.fit(wide)
+    assert not rows.fit(generation([1], 1, width=5))
+    rows.place(wide)
+    assert not rows.fit(generation([1], 1))
+
+
 @given(st.lists(st.lists(st.integers(0, 15), max_size=6, unique=True), max_size=20), st.randoms())
 def test_each_sequence_keeps_its_own_cache(rounds: list[list[int]], random: Random) -> None:
     cache: list[object] = [None] * 8

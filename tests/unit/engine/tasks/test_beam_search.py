@@ -19,7 +19,7 @@ from trine.engine.tasks.generative import GenerativeTask
 from trine.engine.tasks.passage import Part
 from trine.engine.tasks.translation import Translation
 from trine.errors import Bug, InvalidInput
-from trine.sampling import BeamSearch, Decoding, Stopping
+from trine.sampling import BeamSearch, Decoding, Sampling, Stopping
 
 A, B, C, D = range(4)
 
@@ -177,6 +177,25 @@ def test_logits_that_are_no_numbers_fail_the_call_alone() -> None:
     with pytest.raises(Bug, match="finite"):
         write(task, part, [np.full(26, np.nan, np.float32)])
     assert part.finish, "its rows are taken back"
+
+
+def test_a_search_with_nothing_left_to_choose_is_answered_with_what_there_is() -> None:
+    task = generation()
+    (part,) = prepare(task, "5", sampling=Sampling(no_repeat_ngram_size=1), search={"n_best": 2})
+    (told,) = write(task, part, [EVEN], [chances(b=1.0), chances(c=1.0)])
+    (result,) = told.generated
+    assert (result.text, result.finish, result.usage) == ("b", "length", frames.Usage(1, 1))
+    assert [(one.text, one.finish) for one in result.hypotheses] == [("b", "length"), ("c", "length")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_search_with_nothing_to_choose_at_all_is_answered_with_no_text(stream: bool) -> None:
+    task = generation()
+    (part,) = prepare(task, "1 2", sampling=Sampling(no_repeat_ngram_size=1), stream=stream)
+    (told,) = write(task, part, [chances(b=0.6, c=0.4)])
+    result = told if stream else told.generated[0]
+    assert (result.text, result.finish, result.usage) == ("", "length", frames.Usage(2, 0))
+    assert [(one.text, one.output_tokens) for one in result.hypotheses] == [("", 0)]
 
 
 def two_sentences(task: Translation, **changes: Any) -> list[Part]:

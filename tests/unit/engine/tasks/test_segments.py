@@ -103,6 +103,12 @@ def test_the_target_language_at_the_beginning_is_for_all_sentences() -> None:
     assert parts("1! 2!", told=Told(">>7<< ")) == [("1!", [7, 1]), ("2!", [7, 2])]
 
 
+def test_a_line_end_after_the_target_language_makes_no_sentence_of_it() -> None:
+    own = Told(">>7<<\n\n", own=8)
+    assert parts(" >>7<<\n\n1! 2!", told=own) == [(">>7<<\n\n1!", [7, 1]), ("2!", [7, 2])]
+    assert parts(">>7<<", told=Told(">>7<<", own=5)) == [(">>7<<", [7])]
+
+
 def test_whole_texts() -> None:
     (source,) = whole(Words(), [" 1! 2! "], 16, [Told()])
     assert (source.parts, source.spans, source.gaps) == ([[1, 2]], [(0, 7)], ["", ""])

@@ -32,7 +32,7 @@ DOCUMENTS = [
     "\ufeff a\u200db [SEP] </s> zzz\U0010ffffqqq ✈️ \U0001d518\U0001d52b",
     "x",
 ]
-UNKNOWN = {"word_piece": "[UNK]", "unigram": "<unk>", "byte_fallback": "<unk>"}
+UNKNOWN = {"word_piece": "[UNK]", "unigram": "<unk>", "byte_fallback": "<unk>", "metaspace_bpe": "<unk>"}
 
 
 @pytest.fixture(scope="module")
