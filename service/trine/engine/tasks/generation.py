@@ -30,7 +30,7 @@ class Generation(GenerativeTask):
     def _read(self, request: frames.Generate) -> list[Source]:
         context = self._limits.max_input_tokens
         if any(request.conversations):
-            encoded = [self._one(index, request, context) for index in range(len(request.texts))]
+            encoded = self._read_conversations(request, context)
         else:
             encoded = tokenize(self._tokenizer, request.texts, context)
         for index, tokens in enumerate(encoded):
@@ -41,20 +41,30 @@ class Generation(GenerativeTask):
                 )
         return [Source([tokens]) for tokens in encoded]
 
-    def _one(self, index: int, request: frames.Generate, context: int) -> list[int]:
-        """The prompt of one input. The template writes the special tokens of a conversation's itself."""
-        text, messages = request.texts[index], request.conversations[index]
+    def _read_conversations(self, request: frames.Generate, context: int) -> list[list[int]]:
+        """The prompts of inputs some of which are plain text. The template writes the special tokens of a conversation's itself.
+
+        What is rendered is bounded by the template's sandbox alone, so nothing is tokenized before all of it is.
+        """
+        prompts = [self._prompt(index, request) for index in range(len(request.texts))]
+        chats = [index for index, messages in enumerate(request.conversations) if messages]
+        plain = [index for index, messages in enumerate(request.conversations) if not messages]
+        encoded: dict[int, list[int]] = {}
+        for indices, adds in ((chats, False), (plain, True)):
+            if indices:
+                texts = [prompts[index] for index in indices]
+                tokens = self._tokenizer.encode(texts, add_special_tokens=adds)
+                encoded |= dict(zip(indices, tokens, strict=True))
+        return [encoded[index] for index in range(len(prompts))]
+
+    def _prompt(self, index: int, request: frames.Generate) -> str:
+        messages = request.conversations[index]
+        if not messages:
+            return request.texts[index]
         try:
-            prompt = self._rendered(messages) if messages else text
-            (tokens,) = tokenize(self._tokenizer, [prompt], context, add_special_tokens=not messages)
+            return self._rendered(messages)
         except (InvalidInput, NotPossible) as error:
             raise type(error)(error.message, field=_field(index, request)) from error
-        return tokens
-
-    def _rendered(self, messages: Sequence[frames.Message]) -> str:
-        if self._chat is None:
-            raise NotPossible("the checkpoint has no chat template")
-        return self._chat.render([{"role": each.role, "content": each.content} for each in messages])
 
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_input_tokens - input_tokens

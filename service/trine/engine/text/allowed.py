@@ -49,9 +49,20 @@ METHODS: Mapping[type, frozenset[str]] = {
 """Attributes, by the type that has them."""
 QUICK_FILTERS = frozenset({"count", "d", "default", "first", "last", "length"})
 """Those that do not read all of what they are given, as the quick tests."""
-MOVING_FILTERS = frozenset({"items", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr"})
+MOVING_FILTERS = frozenset(
+    {"items", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr"}
+)
 """Those that read what they are given, but not what that holds; the tests and filters that they call are charged themselves."""
-PRICES: Mapping[str, int] = {"indent": 4, "max": 2, "min": 2, "sort": 4, "string": 4, "title": 8, "tojson": 4, "unique": 4}
+PRICES: Mapping[str, int] = {
+    "indent": 4,
+    "max": 2,
+    "min": 2,
+    "sort": 4,
+    "string": 4,
+    "title": 8,
+    "tojson": 4,
+    "unique": 4,
+}
 """How many times as long as others some filters take."""
 SLOW_METHODS = frozenset({"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"})
 """Of a text: those that may take as many steps as both texts have characters, multiplied."""

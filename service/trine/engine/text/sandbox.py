@@ -22,25 +22,11 @@ from jinja2.tests import TESTS
 from jinja2.visitor import NodeTransformer
 
 from trine.engine.text import allowed
-from trine.engine.text.allowed import MAX_CHARACTERS, Namespace, OutOfBounds
+from trine.engine.text.allowed import Namespace
+from trine.engine.text.meter import NODE, OPERATION, Meter
 
-MAX_ELEMENTS = 1 << 14
-"""Of any container that a template makes, those inside of it among them."""
 MAX_NODES = 1 << 13
-"""Of the parsed template: compiling takes about 50 microseconds for each. Those of published checkpoints have up to some 3,000."""
-BUDGET = 10_000_000
-"""Of one rendering, in units of at most 0.04 microseconds: some 300,000 operations, or 20 million characters read or made."""
-_OPERATION, _ELEMENT, _NODE = 16, 4, 4
-_CHARACTERS = 2
-"""That cost as much as one unit."""
-_STEPS = 64
-"""Of a search that cost as much as one unit."""
-_PLANNED = 100
-"""Characters of what is looked for from which on CPython plans its search, so that it takes linear time, but for the last ..."""
-_UNPLANNED = 2500
-"""... characters of the text, or all of a shorter one."""
-_MAX_BITS = 64
-_CONTAINERS: Any = (list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items()))
+"""Of the parsed template: compiling takes about 50 microseconds for each. Those of published checkpoints have some 2,000."""
 _JINJAS = frozenset({"_block_vars", "_loop_vars", "caller"})
 """Arguments that no template writes."""
 _REFUSED = (
@@ -54,7 +40,7 @@ class _Metering(Extension):
     """What the transformed template calls; and the tag {% generation %}, which marks what the assistant wrote and changes nothing."""
 
     tags = {"generation"}
-    environment: Sandbox
+    environment: Meter
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -72,7 +58,7 @@ class _Metering(Extension):
 
     def step(self, size: int) -> None:
         """At the beginning of a body of so many nodes: most of them cost nothing of their own."""
-        self.environment.spend(_OPERATION + _NODE * size)
+        self.environment.spend(OPERATION + NODE * size)
 
     def each(self, values: Iterable[Any], size: int) -> Iterator[Any]:
         for value in values:
@@ -143,26 +129,22 @@ def _constant(node: nodes.Compare) -> bool:
     return isinstance(node.expr, nodes.Const) or isinstance(node.ops[0].expr, nodes.Const)
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
+class Sandbox(Meter):
     """Renders one template at a time; `start` gives it the budget of the next rendering."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
     def __init__(self) -> None:
-        self._left = BUDGET
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Metering, loopcontrols], finalize=self._printed
         )
         filters: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in allowed.FILTERS}
         filters |= {**allowed.OWN_FILTERS, "replace": self._replaced}
-        tests: dict[str, Callable[..., Any]] = {name: TESTS[name] for name in allowed.TESTS}
-        tests |= {"in": self.contains}
+        known: dict[str, Any] = {**TESTS, "in": self.contains}
+        tests: dict[str, Callable[..., Any]] = {name: known[name] for name in allowed.TESTS}
         self.filters = {name: self._metered_filter(name, function) for name, function in filters.items()}
         self.tests = {name: self._metered_test(name, function) for name, function in tests.items()}
         self.globals = dict(allowed.FUNCTIONS)
-
-    def start(self) -> None:
-        self._left = BUDGET
 
     def metered(self, source: str) -> nodes.Template:
         """`source` parsed, for `from_string`. Raises what jinja2 raises, and SecurityError."""
@@ -170,67 +152,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         template: nodes.Template = _Metered(metering).visit(self.parse(source))
         return template
 
-    # --- what is spent ---------------------------------------------------------------------------------------------------
-
-    def spend(self, units: int) -> None:
-        """Raises OutOfBounds, and then does so for ever, should a template catch it."""
-        self._left -= units
-        if self._left < 0:
-            raise OutOfBounds("too much work")
-
-    def glance(self, value: Any) -> Any:
-        """`value` itself, charged for what it holds but not for what that holds. Raises OutOfBounds.
-
-        For what moves references only: of a container whose size is known it makes none that is larger.
-        """
-        units = _OPERATION
-        if isinstance(value, str):
-            units += len(value) // _CHARACTERS
-        elif isinstance(value, (*_CONTAINERS, dict, range)):
-            if len(value) > MAX_ELEMENTS:
-                raise OutOfBounds("too large a value")
-            units += _ELEMENT * len(value)
-        self.spend(units)
-        return value
-
-    def charge(self, value: Any, times: int = 1) -> Any:
-        """`value` itself, charged for all of it. Raises OutOfBounds where it is too large, or the budget is spent."""
-        pending, characters, elements = [value], 0, 0
-        while pending:
-            one = pending.pop()
-            elements += 1
-            if isinstance(one, str):
-                characters += len(one)
-            elif isinstance(one, int):
-                if one.bit_length() > _MAX_BITS:
-                    raise OutOfBounds("too large a number")
-            elif isinstance(one, dict):
-                pending += [*one.keys(), *one.values()]
-            elif isinstance(one, _CONTAINERS):
-                pending.extend(one)
-            elif isinstance(one, range):
-                elements += len(one)
-            if characters > MAX_CHARACTERS or (pending and elements + len(pending) > MAX_ELEMENTS):
-                raise OutOfBounds("too large a value")
-        self.spend(times * (_OPERATION + _ELEMENT * elements + characters // _CHARACTERS))
-        return value
-
-    def concat(self, pieces: Iterable[str]) -> str:
-        """Of everything that a template, a macro or a block writes; jinja2's own is `"".join`."""
-        kept, size = [], 0
-        for piece in pieces:
-            kept.append(piece)
-            size += len(piece)
-            if size > MAX_CHARACTERS:
-                raise OutOfBounds("too long a text")
-        self.spend(_OPERATION + size // _CHARACTERS)
-        return "".join(kept)
-
     def _metered_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)  # with the mark that asks jinja2 for the context
         def metered(*args: Any, **kwargs: Any) -> Any:
             if name in allowed.QUICK_FILTERS:
-                self.spend(_OPERATION)
+                self.spend(OPERATION)
                 return function(*args, **kwargs)
             moves = name in allowed.MOVING_FILTERS
             if moves:
@@ -248,7 +174,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         @functools.wraps(function)
         def metered(*args: Any, **kwargs: Any) -> bool:
             if name in allowed.QUICK_TESTS:
-                self.spend(_OPERATION)
+                self.spend(OPERATION)
             else:
                 self.charge([*args, *kwargs.values()])
             return bool(function(*args, **kwargs))
@@ -272,7 +198,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`str.format` is no method of the list."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        self.spend(_OPERATION)
+        self.spend(OPERATION)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -284,9 +210,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, _Metering):
             return obj(*args, *(value for name, value in kwargs.items() if name == "caller"))
         args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-        self.spend(_OPERATION)
+        self.spend(OPERATION)
         given = [*args, *(value for name, value in kwargs.items() if name not in _JINJAS)]
         if isinstance(obj, Macro) or obj is Namespace:
+            self.spend(4 * OPERATION)
             for each in given:
                 self.glance(each)
         else:
@@ -294,7 +221,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, list | tuple):
             self.charge(owner)
         if isinstance(owner, str):
-            self._search(owner, obj.__name__, args)
+            self.search(owner, obj.__name__, args)
             obj = (
                 functools.partial(allowed.OWN_METHODS[obj.__name__], owner)
                 if obj.__name__ in allowed.OWN_METHODS
@@ -302,26 +229,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             )
         return self.charge(super().call(context, obj, *args, **kwargs))
 
-    def contains(self, item: Any, values: Any) -> bool:
-        """`item in values`, charged for its search but not for what they hold."""
-        if isinstance(values, str):
-            self._search(values, "in", [item])
-        return item in values
-
     def _replaced(self, s: Any, old: Any, new: Any, count: int | None = None) -> str:
         text, old = str(s), str(old)
-        self._search(text, "replace", [old])
+        self.search(text, "replace", [old])
         return allowed.replace(text, old, str(new), -1 if count is None else count)
-
-    def _search(self, text: str, method: str, arguments: Iterable[Any]) -> None:
-        """CPython looks for each letter, or from the right for each beginning, without a plan."""
-        self.spend(len(text) // _CHARACTERS)
-        for each in arguments:
-            if isinstance(each, str):
-                places = len(text) if method in allowed.SLOW_METHODS else max(len(text) - len(each) + 1, 0)
-                if method not in allowed.SLOW_METHODS and len(each) >= _PLANNED:
-                    places = min(places, _UNPLANNED)
-                self.spend(places * len(each) // _STEPS)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         self.glance(left)
