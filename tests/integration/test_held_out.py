@@ -81,6 +81,6 @@ def test_a_few_held_out_texts(client: Client, repository: Path) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
-def test_50_held_out_prompts_and_200_held_out_sentences(client: Client, repository: Path) -> None:
+def test_50_held_out_prompts_and_1000_held_out_sentences(client: Client, repository: Path) -> None:
     check(client, repository, "verse", "verse", lines("verse-held-out.jsonl", 50))
-    check(client, repository, "en-fr", "en-fr", lines("en-fr-held-out.jsonl", 200))
+    check(client, repository, "en-fr", "en-fr", lines("en-fr-held-out.jsonl", 1000))

@@ -66,5 +66,5 @@ def test_a_beginning_that_cannot_be_copied_is_not_kept(monkeypatch: pytest.Monke
         broken.setattr(front.runner, "save", fails)
         assert [usage.cached_tokens for usage in ask(front, 1, [7, 7])] == [0]
     assert [usage.cached_tokens for usage in ask(front, 2, [7, 7])] == [0]
-    assert [usage.cached_tokens for usage in ask(front, 3, [7, 7])][0] > 0
+    assert next(usage.cached_tokens for usage in ask(front, 3, [7, 7])) > 0
     front.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trine import frames
 from trine.artifact import Manifest
@@ -11,6 +11,9 @@ from trine.engine.tasks.inputs import Tokenizer, text_field, tokenize
 from trine.engine.tasks.passage import Source
 from trine.engine.text.chat import ChatTemplate
 from trine.errors import InvalidInput, NotPossible
+
+MAX_TEMPLATE_WORK = 40_000_000
+"""Of all conversations of a request, in units of engine.text.meter: under 2 s, in which the engine does nothing else."""
 
 
 class Generation(GenerativeTask):
@@ -44,18 +47,39 @@ class Generation(GenerativeTask):
     def _read_conversations(self, request: frames.Generate, context: int) -> list[list[int]]:
         """The prompts of inputs some of which are plain text. The template writes the special tokens of a conversation's itself.
 
-        What is rendered is bounded by the template's sandbox alone, so nothing is tokenized before all of it is.
+        A rendering is as long as the template's sandbox lets it be; the tokenizer reads a batch of them on all its threads.
         """
-        prompts = [self._prompt(index, request) for index in range(len(request.texts))]
+        prompts = self._prompts(request)
         chats = [index for index, messages in enumerate(request.conversations) if messages]
         plain = [index for index, messages in enumerate(request.conversations) if not messages]
         encoded: dict[int, list[int]] = {}
         for indices, adds in ((chats, False), (plain, True)):
             if indices:
+                fields = {text_field(place): _field(index, request) for place, index in enumerate(indices)}
                 texts = [prompts[index] for index in indices]
-                tokens = self._tokenizer.encode(texts, add_special_tokens=adds)
-                encoded |= dict(zip(indices, tokens, strict=True))
+                encoded |= zip(indices, self._tokens(texts, context, fields, adds), strict=True)
         return [encoded[index] for index in range(len(prompts))]
+
+    def _prompts(self, request: frames.Generate) -> list[str]:
+        prompts, spent = [], 0
+        for index, messages in enumerate(request.conversations):
+            prompts.append(self._prompt(index, request))
+            spent += self._chat.spent if messages and self._chat is not None else 0
+            if spent > MAX_TEMPLATE_WORK:
+                raise InvalidInput(
+                    "the conversations are too much for the checkpoint's chat template together; send fewer at once",
+                    field="inputs",
+                )
+        return prompts
+
+    def _tokens(
+        self, texts: list[str], context: int, fields: Mapping[str, str], adds: bool
+    ) -> list[list[int]]:
+        """`fields` as they are called in the request, by how they are in a batch of `texts` alone."""
+        try:
+            return tokenize(self._tokenizer, texts, context, add_special_tokens=adds)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=fields.get(error.field, error.field)) from error
 
     def _prompt(self, index: int, request: frames.Generate) -> str:
         messages = request.conversations[index]
@@ -65,6 +89,11 @@ class Generation(GenerativeTask):
             return self._rendered(messages)
         except (InvalidInput, NotPossible) as error:
             raise type(error)(error.message, field=_field(index, request)) from error
+
+    def _rendered(self, messages: Sequence[frames.Message]) -> str:
+        if self._chat is None:
+            raise NotPossible("the checkpoint has no chat template")
+        return self._chat.render([{"role": each.role, "content": each.content} for each in messages])
 
     def _room(self, input_tokens: int) -> int:
         return self._limits.max_input_tokens - input_tokens

@@ -47,6 +47,11 @@ class ChatTemplate:
             raise ArtifactCorrupt("the chat template cannot be read") from error
         return cls(source, tokens)
 
+    @property
+    def spent(self) -> int:
+        """What the newest rendering took of engine.text.meter's BUDGET."""
+        return self._sandbox.spent
+
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The prompt, special tokens in it by name. Each message has a "role" and a "content".
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 _DOUBLE = "{% for i in range(60) %}{% set ns.x = BODY %}{% endfor %}"
 _BIG = "{% set ns = namespace(x='a' * 250000) %}"
 _LIST = "{% set ns = namespace(x=range(8000) | list) %}"
+_HAYSTACK = "{% set ns = namespace(x='b' * 2480) %}{% set a = 'b' * 600 ~ 'a' ~ 'b' * 600 %}"
+"""CPython plans no search in so short a text."""
+_DEEP = "{% set ns = namespace(x=[1]) %}{% for i in range(900) %}{% set ns.x = [ns.x] %}{% endfor %}"
 _MANY = "{% for i in range(99999) %}{% for j in range(99999) %}BODY{% endfor %}{% endfor %}"
 
 
@@ -42,6 +45,25 @@ COSTLY = {
     "long keys": _many("{% set y = {}[ns.x] %}", _LIST.replace("list", "list | join(',')")),
     "long lists printed": "{% set x %}" + _many("{{ ns.x }}", _LIST) + "{% endset %}",
     "long lists sorted": _many("{% set y = ns.x | sort | unique %}", _LIST),
+    "a short text searched": _many("{% if a in ns.x %}{% endif %}", _HAYSTACK),
+    "a short text that lacks another": _many("{% if a not in ns.x %}{% endif %}", _HAYSTACK),
+    "a short text searched by a test": _many("{% if a is in ns.x %}{% endif %}", _HAYSTACK),
+    "short texts searched by a filter": _many("{% set y = [a] | select('in', ns.x) | list %}", _HAYSTACK),
+    "a short text searched by a method": _many("{% set y = ns.x.find(a) %}", _HAYSTACK),
+    "a short text replaced by a filter": _many("{% set y = ns.x | replace(a, '') %}", _HAYSTACK),
+    "a short text replaced by a method": _many("{% set y = ns.x.replace(a, '') %}", _HAYSTACK),
+    "long texts cased by a filter": _many("{% set y = ns.x | title %}", _BIG),
+    "many lines indented": _many(
+        "{% set y = ns.x | indent(1) %}", "{% set ns = namespace(x='\\n' * 50000) %}"
+    ),
+    "attributes in a long body": _many("{% if " + " and ".join(["loop.index"] * 90) + " %}{% endif %}"),
+    "a long body": _many("{% set x = 1 %}" * 900),
+    "a macro of a long body": "{% macro f(x) %}"
+    + "{% set x = 1 %}" * 900
+    + "{% endmacro %}"
+    + _many("{{ f() }}"),
+    "namespaces made": _many("{% set y = namespace(a=1) %}"),
+    "numbers as JSON": _many("{% set y = ns.x | tojson(indent=1) %}", _LIST),
 }
 """Each goes on until its budget is spent."""
 LARGE = {
@@ -62,6 +84,9 @@ LARGE = {
     "an indent": "{{ 'a\nb' | indent(9999999999) }}",
     "an indent of text": "{% set x = 'a' * 200000 %}{{ 'a\nb\nc\n' | indent(x) }}",
     "an indent of JSON": "{{ [1] | tojson(indent=9999999999) }}",
+    "an indent of deep JSON": _DEEP + "{{ ns.x | tojson(indent=64) }}",
+    "deep JSON": _DEEP + "{{ ns.x | tojson }}",
+    "an indent of many elements of JSON": "{{ range(9999) | list | tojson(indent=64) }}",
     "a wide separator of JSON": "{{ range(9999) | list | tojson(separators=('a' * 99999, ':')) }}",
     "wrapped words": "{{ 'a' | wordwrap(1, wrapstring='b' * 99999) }}",
     "slices": "{{ [1] | slice(9999999999) | list }}",
@@ -93,6 +118,10 @@ LARGE = {
     "a time": "{{ strftime_now('%Y' * 99999) }}",
     "constants folded while they are compiled": "{{ ('a' * 99999) | replace('a', 'b' * 99999) | upper }}",
     "recursive loops": "{% for a in [[[]]] recursive %}{{ loop([a, a]) }}{% endfor %}",
+    "lists of a long list": "{% set x = range(8000) | list %}{{ ([{}] * 8000) | map(attribute='a', default=x) | list }}",
+    "a long list of names": "{{ [" + "a," * 30000 + "] }}",
+    "a long concatenation": "{{ a" + "~a" * 30000 + " }}",
+    "many filters": "{{ a|d }}" * 6500,
     "deep expressions": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "deep lists": "{{ " + "[" * 5000 + "]" * 5000 + " }}",
     "long sums": "{{ " + "1 + " * 9999 + "1 }}",

@@ -102,6 +102,47 @@ def test_a_long_conversation_is_far_from_the_bounds() -> None:
     assert template.render(conversation) == expected(FORMS["qwen"], conversation)
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "{% set x = messages | selectattr('role', 'equalto', 'user') | list %}{{ x | length }}",
+        "{% set x = messages | rejectattr('role', 'equalto', 'user') | list %}{{ (x | last).role }}",
+        "{% set x = messages[loop.index0:] | selectattr('role', 'equalto', 'user') | list %}{{ x | length }}",
+        "{% for later in messages[loop.index0:] %}{{ later.role[0] }}{% endfor %}",
+        "{{ messages | map(attribute='role') | list | length }}{{ (messages | reverse | first).role }}",
+        "{% set seen.all = seen.all + [message] %}{{ seen.all | length }}{{ told(message, messages) }}",
+        "{% if messages[loop.index0 - 1].role == message.role or 'user' not in message.role %}!{% endif %}",
+    ],
+)
+def test_a_conversation_of_as_many_messages_as_there_may_be(inside: str) -> None:
+    """256 of 200 characters, all of which are looked at for each."""
+    source = (
+        "{% macro told(message, messages) %}{{ messages | length }}{{ message.role }}{% endmacro %}"
+        "{% set seen = namespace(all=[]) %}{% for message in messages %}"
+        + inside
+        + "{{ message.content }}{% endfor %}"
+    )
+    conversation = [{"role": role, "content": "word " * 40} for role in ("user", "assistant") * 128]
+    assert ChatTemplate(source, TOKENS).render(conversation) == expected(source, conversation)
+
+
+def test_json_of_some_depth_is_written() -> None:
+    source = (
+        "{{ {'a': [1, {'b': [2.5, none]}], 'c': {}} | tojson(indent=2) }}"
+        + "{{ "
+        + "[" * 40
+        + "]" * 40
+        + " | tojson }}"
+    )
+    conversation = [{"role": "user", "content": ""}]
+    assert ChatTemplate(source, TOKENS).render(conversation) == expected(source, conversation)
+
+
+def test_what_contains_something_is_not_compared_on() -> None:
+    with pytest.raises(ArtifactCorrupt):
+        ChatTemplate("{{ 'a' in 'ab' == true }}", TOKENS)
+
+
 def test_the_text_has_a_bound() -> None:
     template = ChatTemplate(FORMS["chatml"], TOKENS)
     with pytest.raises(InvalidInput, match="too long for the checkpoint's chat template"):
