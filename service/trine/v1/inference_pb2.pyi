@@ -36,7 +36,7 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_LOW: _Priority.ValueType  # 1
     """After all others."""
     PRIORITY_NORMAL: _Priority.ValueType  # 2
-    """In order of arrival."""
+    """The callers in turn; of one caller the earliest deadline first, else in order of arrival."""
     PRIORITY_HIGH: _Priority.ValueType  # 3
     """Before all others."""
 
@@ -48,7 +48,7 @@ PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 PRIORITY_LOW: Priority.ValueType  # 1
 """After all others."""
 PRIORITY_NORMAL: Priority.ValueType  # 2
-"""In order of arrival."""
+"""The callers in turn; of one caller the earliest deadline first, else in order of arrival."""
 PRIORITY_HIGH: Priority.ValueType  # 3
 """Before all others."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015

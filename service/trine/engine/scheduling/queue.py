@@ -1,13 +1,17 @@
 """What waits, in the order in which it will run. Engine process, its only thread.
 
 Higher priority first; inside a priority the callers take turns, one input each, so that one caller's thousand inputs do not keep
-another's single one waiting; inside a caller in order of arrival. Every operation but `discard` is O(1).
+another's single one waiting; inside a caller the call with the earliest deadline, of equal ones the one that came first. `add` and
+`discard` look at all calls that wait, which the front's window keeps few; `take` and `first` at each caller's first.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from trine.engine.scheduling.call import Call, Item
@@ -22,24 +26,29 @@ class FairQueue(Generic[I]):
     """Items of many callers, taken in turn."""
 
     def __init__(self) -> None:
-        self._turns: dict[int, dict[str, deque[I]]] = {}
-        """Priority to caller to that caller's items. The order of a priority's callers is the order of their turns."""
+        self._turns: dict[int, dict[str, list[deque[I]]]] = {}
+        """Priority to caller to the items of each of that caller's calls. The order of a priority's callers is that of their turns."""
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def add(self, items: Iterable[I]) -> None:
-        for item in items:
-            callers = self._turns.setdefault(item.call.priority, {})
-            callers.setdefault(item.call.caller, deque()).append(item)
-            self._size += 1
+        for call, group in groupby(items, key=attrgetter("call")):
+            calls = self._turns.setdefault(call.priority, {}).setdefault(call.caller, [])
+            added = deque(group)
+            self._size += len(added)
+            known = next((queue for queue in calls if queue[0].call is call), None)
+            if known is None:
+                insort(calls, added, key=_deadline)
+            else:
+                known.extend(added)
 
     def first(self, fits: Callable[[I], bool] | None = None) -> I | None:
         """The item whose turn it is, left where it is.
 
         One that does not fit lets others by, so that a beam search that waits for many rows leaves none idle; but only `PATIENCE` of
-        them, so that it does not wait for ever. A caller's own items never change places.
+        them, so that it does not wait for ever. What waits of a caller keeps its order.
         """
         for item in self._in_turn():
             if fits is None or fits(item):
@@ -55,34 +64,38 @@ class FairQueue(Generic[I]):
                 break
             other.passed += 1
         callers = self._turns[item.call.priority]
-        items = callers.pop(item.call.caller)
-        items.popleft()
+        calls = callers.pop(item.call.caller)
+        calls[0].popleft()
         self._size -= 1
-        self._keep(item.call.priority, item.call.caller, items)
+        self._keep(item.call.priority, item.call.caller, calls if calls[0] else calls[1:])
         return item
 
     def _in_turn(self) -> Iterator[I]:
         """The first item of each caller, in the order of their turns."""
         for priority in sorted(self._turns, reverse=True):
-            for items in self._turns[priority].values():
-                yield items[0]
+            for calls in self._turns[priority].values():
+                yield calls[0][0]
 
     def discard(self, call: Call) -> None:
-        """Remove the items of `call`; its caller's other items keep their turn. Linear in what that caller has waiting."""
-        items = self._turns.get(call.priority, {}).get(call.caller)
-        if items is None:
+        """Remove the items of `call`; its caller's other items keep their turn."""
+        calls = self._turns.get(call.priority, {}).get(call.caller)
+        if calls is None:
             return
-        kept = deque(item for item in items if item.call is not call)
-        self._size -= len(items) - len(kept)
+        kept = [queue for queue in calls if queue[0].call is not call]
+        self._size -= sum(map(len, calls)) - sum(map(len, kept))
         if kept:
             self._turns[call.priority][call.caller] = kept
         else:
             del self._turns[call.priority][call.caller]
             self._keep(call.priority, call.caller, kept)
 
-    def _keep(self, priority: int, caller: str, items: deque[I]) -> None:
-        """Put a caller's items, if any, at the end of the round, and forget a priority that has no caller left."""
-        if items:
-            self._turns[priority][caller] = items
+    def _keep(self, priority: int, caller: str, calls: list[deque[I]]) -> None:
+        """Put what waits of a caller, if anything, at the end of the round, and forget a priority that has no caller left."""
+        if calls:
+            self._turns[priority][caller] = calls
         elif not self._turns[priority]:
             del self._turns[priority]
+
+
+def _deadline(queue: deque[I]) -> float:
+    return queue[0].call.deadline

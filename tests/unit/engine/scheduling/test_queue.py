@@ -62,6 +62,19 @@ def test_one_caller_is_served_in_order_of_arrival() -> None:
     assert [pop(queue).call.id for _ in range(3)] == [1, 1, 2]
 
 
+def test_the_earliest_deadline_of_a_caller_goes_first() -> None:
+    queue = FairQueue[Item]()
+    patient, first, second, urgent = (call(number) for number in range(4))
+    patient.deadline, first.deadline, second.deadline, urgent.deadline = 9.0, 5.0, 5.0, 1.0
+    for one in (patient, first, second, urgent):
+        queue.add(items(one, 2))
+    other = call(9, caller="other")
+    other.deadline = 0.5
+    queue.add(items(other, 1))
+    taken = [pop(queue).call.id for _ in range(len(queue))]
+    assert taken == [3, 9, 3, 1, 1, 2, 2, 0, 0], "between callers turns count, not deadlines"
+
+
 def test_higher_priority_goes_first() -> None:
     queue = FairQueue[Item]()
     queue.add(items(call(1, caller="low", priority=1), 1))
