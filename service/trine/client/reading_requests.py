@@ -105,16 +105,26 @@ class StreamRequests:
         self._template = request
 
     def __call__(self, index: int, given: Input) -> Any:
-        """Raises InvalidInput for a text that UTF-8 cannot carry."""
-        text, pair = (given, None) if isinstance(given, str) else given
+        """Raises InvalidInput for what is no text, or no pair where pairs are read, and for a text that UTF-8 cannot carry."""
+        text, pair = self._parted(given)
         validate_unicode("the text", text + (pair or ""), "input.text")
         request: Any = type(self._template)()
         request.CopyFrom(self._template)
         request.id = str(index)
         request.input.text = text
-        if pair is not None and isinstance(request, pb.StreamClassifyRequest):
+        if pair is not None:
             request.input.text_pair = pair
         return request
+
+    def _parted(self, given: Input) -> tuple[str, str | None]:
+        if isinstance(given, str):
+            return given, None
+        pairs = isinstance(self._template, pb.StreamClassifyRequest)
+        if not pairs or len(given) != 2 or not all(isinstance(text, str) for text in given):
+            raise InvalidInput(
+                "an input is a text, or a pair of texts" if pairs else "an input is a text", field="input"
+            )
+        return given
 
 
 def stream_classify_requests(checkpoint: str, options: ClassifyOptions) -> StreamRequests:

@@ -47,7 +47,7 @@ def file_below(folder: Path, subfolder: str, name: str) -> Path | None:
         return path if stat.S_ISREG(path.stat().st_mode) else None
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a name that no file can have is a ValueError
         raise NotACheckpoint("the checkpoint folder cannot be read", field="path") from error
 
 

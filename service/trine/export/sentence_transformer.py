@@ -3,6 +3,7 @@
     modules.json                  the modules in turn: a transformer, one pooling, and perhaps a normalization
     1_Pooling/config.json         which pooling (the folder's name stands in modules.json)
     sentence_bert_config.json     the longest text that it was made for, in tokens
+    config_sentence_transformers.json    whether a prompt stands before every text
 
 They are read where they are, and nothing of them runs; what they ask for and we do not have is refused, since without it every
 embedding would be another one. A folder without modules.json is a plain encoder: the mean of its hidden states, not normalized.
@@ -23,6 +24,7 @@ from trine.export.folder import file_below, read_json, read_object, regular_file
 MODULES = "modules.json"
 LENGTH = "sentence_bert_config.json"
 _POOLING_CONFIG = "config.json"
+_PROMPTS = "config_sentence_transformers.json"
 
 _MODES = {
     "pooling_mode_cls_token": Pooling.CLS,
@@ -53,7 +55,8 @@ def read(folder: Path) -> Embedding:
     config = file_below(folder, pooling, _POOLING_CONFIG)
     if config is None:
         raise NotACheckpoint(f"{MODULES} names a pooling whose config is not in the folder")
-    files = [entries[MODULES], config, *(entries[name] for name in (LENGTH,) if name in entries)]
+    _refuse_prompt(entries)
+    files = [entries[MODULES], config, *(entries[name] for name in (LENGTH, _PROMPTS) if name in entries)]
     return Embedding(_mode(read_json(config)), normalize, _max_tokens(entries), tuple(files))
 
 
@@ -76,8 +79,8 @@ def _mode(config: Any) -> Pooling:
         raise NotACheckpoint("the pooling's config is not a JSON object")
     switched = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
     found = [_MODES.get(key) for key in switched]
-    if isinstance(config.get("pooling_mode"), str):
-        found = [_NAMED.get(config["pooling_mode"])]
+    if config.get("pooling_mode") is not None:
+        found = [_NAMED.get(str(config["pooling_mode"]))]
     if len(found) != 1 or found[0] is None:
         raise UnsupportedArchitecture(
             f"the checkpoint's pooling is not supported; supported is one of {', '.join(Pooling)}"
@@ -90,4 +93,10 @@ def _max_tokens(entries: Mapping[str, Path]) -> int | None:
     if settings.get("do_lower_case"):
         raise UnsupportedArchitecture("a checkpoint that wants its texts in lower case is not supported")
     length = settings.get("max_seq_length")
-    return length if isinstance(length, int) and length > 0 else None
+    return length if type(length) is int and length > 0 else None  # JSON's true is an int to isinstance
+
+
+def _refuse_prompt(entries: Mapping[str, Path]) -> None:
+    settings = read_object(entries, _PROMPTS) if _PROMPTS in entries else {}
+    if settings.get("default_prompt_name") is not None:
+        raise UnsupportedArchitecture("a checkpoint that puts a prompt before every text is not supported")

@@ -190,3 +190,19 @@ async def test_an_asynchronous_source(client: Either) -> None:
             list(client.stream_embed("any", texts()))
     else:
         assert [one.index for one in await parts(client.stream_embed("any", texts()))] == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("stream_embed", ("a", "b")),
+        ("stream_classify_tokens", ("a", "b")),
+        ("stream_classify", ("a", "b", "c")),
+        ("stream_classify", ("a",)),
+        ("stream_classify", ("a", 3)),
+    ],
+)
+async def test_what_is_no_input_of_a_stream(client: Either, method: str, given: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await parts(getattr(client, method)("any", [given]))
+    assert refused.value.field == "input"

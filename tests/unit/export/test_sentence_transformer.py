@@ -101,6 +101,28 @@ def test_what_would_be_another_embedding_is_refused(tmp_path: Path, on: list[str
         inspect(write(tmp_path / "a", modules, config(*on)), None)
 
 
+def test_a_prompt_before_every_text_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    prompts = folder / "config_sentence_transformers.json"
+    _json(prompts, {"prompts": {"query": "query: "}, "default_prompt_name": None})
+    assert prompts in read(folder).files, "part of what the embedding is read from"
+    _json(prompts, {"prompts": {"query": "query: "}, "default_prompt_name": "query"})
+    with pytest.raises(UnsupportedArchitecture, match="prompt"):
+        read(folder)
+
+
+def test_several_named_poolings_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, pooling={**config("mean_tokens"), "pooling_mode": ["cls", "mean"]})
+    with pytest.raises(UnsupportedArchitecture, match="pooling"):
+        read(folder)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    modules = [MODULES[0], {**MODULES[1], "path": "\ud800"}]
+    with pytest.raises(CheckpointRefused):
+        read(write(tmp_path, modules))
+
+
 def test_texts_in_lower_case_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedArchitecture, match="lower case"):
         read(write(tmp_path / "a", settings={"do_lower_case": True}))

@@ -37,8 +37,8 @@ class Labels:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
-        prefixes = {name[0] for name in names if name[1:2] == "-"}
-        bilou = prefixes & set("BI") and prefixes & set(_ENDS)
+        kinds = {name[2:] for name in names if name[:2] in ("B-", "I-")}
+        bilou = any(name[0] in _ENDS and name[1:2] == "-" and name[2:] in kinds for name in names if name)
         self._prefixes = _BILOU if bilou else _BIO
 
     def parted(self, name: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ its only thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -74,10 +74,6 @@ class ReadingTask(ABC, Generic[R]):
     def prepare(self, request: frames.Submit, call: Call) -> list[Text[R]]:
         """Raises InvalidInput, naming the field, and WrongTask."""
         documents = self._read(request)
-        if sum(len(document.windows) for document in documents) > MAX_REQUEST_WINDOWS:
-            raise InvalidInput(
-                f"the texts have more than {MAX_REQUEST_WINDOWS} windows together", field="inputs"
-            )
         return [
             Text(
                 call=call,
@@ -96,7 +92,9 @@ class ReadingTask(ABC, Generic[R]):
         document, call = text.document, text.call
         if not np.isfinite(text.output).all():
             raise Bug("the checkpoint gave no finite score for this text")
-        document.outputs[text.place] = self._kept(text.output)
+        kept = self._kept(text.output)
+        # Of a window, a copy: what it gives is a view of its whole batch's output, and a long document waits for many batches.
+        document.outputs[text.place] = kept if len(document.windows) == 1 else kept.copy()
         if len(document.outputs) < len(document.windows):
             return None
         return self._answer(call) if call.settle(document.index, self._result(document)) else None
@@ -126,24 +124,24 @@ class ReadingTask(ABC, Generic[R]):
         longer = [index for index, ids in enumerate(encoded) if len(ids) > self._limit]
         found = self._tokenizer.encode_fully([request.texts[index] for index in longer])
         fully = dict(zip(longer, found, strict=True))
-        return [
+        return _bounded(
             Document(
                 request,
                 index,
                 self._windows(index, fully[index], windowed) if index in fully else [Window(ids, None)],
             )
             for index, ids in enumerate(encoded)
-        ]
+        )
 
     def _in_full(
         self, request: R, windowed: frames.Windows | None, pairs: Sequence[str | None] = ()
     ) -> list[Document[R]]:
         """Of pairs, and of texts whose answers speak of their tokens."""
         encodings = self._tokenizer.encode_fully(request.texts, pairs)
-        return [
+        return _bounded(
             Document(request, index, self._windows(index, encoding, windowed), encoding)
             for index, encoding in enumerate(encodings)
-        ]
+        )
 
     def _windows(self, index: int, encoding: Encoding, windowed: frames.Windows | None) -> list[Window]:
         field, tokens = text_field(index), len(encoding.ids)
@@ -157,3 +155,16 @@ class ReadingTask(ABC, Generic[R]):
                 )
             return [windows.whole(encoding)]
         return windows.windows(encoding, self._limit, windowed.overlap, field)
+
+
+def _bounded(documents: Iterable[Document[R]]) -> list[Document[R]]:
+    """All of them. Raises InvalidInput as soon as they have too many windows, before the others are made."""
+    made, count = [], 0
+    for document in documents:
+        made.append(document)
+        count += len(document.windows)
+        if count > MAX_REQUEST_WINDOWS:
+            raise InvalidInput(
+                f"the texts have more than {MAX_REQUEST_WINDOWS} windows together", field="inputs"
+            )
+    return made

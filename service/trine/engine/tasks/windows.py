@@ -19,6 +19,8 @@ MAX_WINDOWS = 1024
 """Of one input."""
 MAX_REQUEST_WINDOWS = 4096
 """Of all inputs of a request."""
+MAX_TIMES_READ = 16
+"""How often the tokens of an input may stand in its windows, on average: with a large overlap a short text fills the memory."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +62,12 @@ def windows(encoding: Encoding, limit: int, overlap: int | None, field: str) -> 
     count = 1 + -(-(last - first - room) // (room - shared))
     if count > MAX_WINDOWS:
         raise InvalidInput(f"the text has {count} windows, and at most {MAX_WINDOWS} are read", field=field)
+    if count * limit > MAX_TIMES_READ * len(encoding.ids):
+        raise InvalidInput(
+            f"the windows would read the text {count * limit // len(encoding.ids)} times over, and at most {MAX_TIMES_READ} "
+            "times are allowed; a smaller overlap helps",
+            field="windows.overlap",
+        )
     begins = [first + place * (room - shared) for place in range(count)]
     return [_window(encoding, first, last, begin, min(begin + room, last)) for begin in begins]
 

@@ -152,10 +152,11 @@ class _Method:
     async def _write(self, responses: AsyncIterator[Any], context: Context) -> None:
         """Flow control holds a write back while the caller reads nothing, and the call's permit with it.
 
-        gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience`: of all writes together, or
-        of one where the caller sends as well, since such a stream may last for ever.
+        gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience` of all writes together.
+        Where the caller sends as well, it is `patience` of one write, with a deadline too: such a stream may last for ever.
         """
-        clock, left = time.monotonic, self.patience if context.time_remaining() is None else None
+        ends = context.time_remaining() is not None and not self.handler.request_streaming
+        clock, left = time.monotonic, None if ends else self.patience
         async for response in responses:
             began = clock()
             try:

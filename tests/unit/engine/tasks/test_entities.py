@@ -61,6 +61,12 @@ def test_names_that_only_look_like_prefixes() -> None:
     assert found(("U-A", "X"), "U-A", "U-A", "X") == [("A", 0, 3), ("X", 4, 5)]
 
 
+def test_one_kind_that_looks_like_an_end_makes_no_bilou() -> None:
+    names = ("O", "B-PER", "I-PER", "E-MAIL")
+    assert Labels(names).parted("E-MAIL") == ("I", "E-MAIL")
+    assert Labels((*names, "E-PER")).parted("E-PER") == ("E", "PER")
+
+
 def test_parts_of_speech_have_no_prefix() -> None:
     assert found(("NOUN", "VERB"), "NOUN", "NOUN", "VERB") == [("NOUN", 0, 3), ("VERB", 4, 5)]
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trine.engine.tasks import windows
-from trine.engine.tasks.windows import MAX_WINDOWS, merged
+from trine.engine.tasks.windows import MAX_TIMES_READ, MAX_WINDOWS, merged
 from trine.engine.text.tokenizer import Encoding
 from trine.errors import InvalidInput
 
@@ -38,6 +38,8 @@ def test_every_token_is_read_once_or_in_the_overlap(
     overlap = data.draw(st.none() | st.integers(0, room - 1))
     shared = room // 4 if overlap is None else overlap
     whole = encoding(tokens, head, tail)
+    steps = 1 + max(0, -(-(tokens - room) // (room - shared)))
+    assume(steps * limit <= MAX_TIMES_READ * len(whole.ids))
     read = windows.windows(whole, limit, overlap, FIELD)
     assert all(len(window.tokens) <= limit for window in read)
     for window in read:
@@ -80,3 +82,11 @@ def test_too_many_windows_are_refused_before_they_are_made() -> None:
     with pytest.raises(InvalidInput, match=f"{MAX_WINDOWS + 1} windows") as caught:
         windows.windows(encoding(MAX_WINDOWS + 1), 3, 0, FIELD)
     assert caught.value.field == FIELD
+
+
+def test_a_text_is_not_read_over_and_over() -> None:
+    """Windows of 100 that move on by one token would hold a text of 400 tokens 75 times."""
+    with pytest.raises(InvalidInput, match="times over") as refused:
+        windows.windows(encoding(400), 102, 99, FIELD)
+    assert refused.value.field == "windows.overlap"
+    assert len(windows.windows(encoding(400), 102, 90, FIELD)) == 31
