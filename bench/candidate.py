@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from bench import accounting
+from bench.shapes import Tokens
 
-Tokens = Sequence[Sequence[int]]
 
-
-class Candidate(Protocol):
+class Measurable(Protocol):
     """A context: entered, it is loaded and waits."""
 
     name: str
@@ -24,9 +23,6 @@ class Candidate(Protocol):
     def facts(self) -> dict[str, str]:
         """Versions, and the form of its numbers."""
 
-    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
-        """The new tokens of each prompt; empty lists where the candidate answers in text. Raises RuntimeError for other lengths."""
-
     def processor_seconds(self) -> float: ...
 
     def __enter__(self) -> Self: ...
@@ -34,6 +30,13 @@ class Candidate(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Candidate(Measurable, Protocol):
+    """One that generates."""
+
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
+        """The new tokens of each prompt; empty lists where the candidate answers in text. Raises RuntimeError for other lengths."""
 
 
 class Worker:
@@ -77,11 +80,15 @@ class Worker:
         request = {"prompts": prompts, "new_tokens": max(lengths), "lengths": list(lengths)}
         return self._ask(request, list(lengths))
 
-    def _ask(self, request: Mapping[str, Any], lengths: list[int]) -> list[list[int]]:
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """What the worker's function answers to these arguments."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answers: list[list[int]] = self._read()
+        return self._read()
+
+    def _ask(self, request: Mapping[str, Any], lengths: list[int]) -> list[list[int]]:
+        answers: list[list[int]] = self.ask(request)
         if [len(answer) for answer in answers] != lengths:
             raise RuntimeError(f"{self.name} wrote other numbers of tokens than it was asked for")
         return answers

@@ -3,8 +3,7 @@
     python -m bench.checkpoints SHAPE FOLDER
 
 makes FOLDER/SHAPE/checkpoint and publishes SHAPE-fp32 and SHAPE-int8 in FOLDER/repository, unless they are there by today's recipe. The export is
-the recipe's own steps but for the parity gate: on random weights of this size it takes long and tells nothing. The versions say
-that their gate was overridden.
+the recipe's own steps but for the parity gate (bench.publishing).
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ import logging
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import sentencepiece
 import torch
 from sentencepiece import sentencepiece_model_pb2
@@ -33,20 +30,12 @@ from transformers import (
     MarianTokenizer,
 )
 
+from bench.publishing import publish
 from bench.shapes import SHAPES, SYLLABLES, Shape, words
-from trine import artifact
-from trine.artifact import REPORT, Artifact, Family, Manifest, Parity, Precision
-from trine.export import agreement, checkpoint, decoder_graph, manifest, optimize, quantize, seq2seq_graph
-from trine.export import tokenizer as tokenizers_of
-from trine.export.plan import CheckpointInfo, Gate, inspect
-from trine.registry.records import Record, VersionState
-from trine.registry.references import LIVE
-from trine.registry.repository import Repository
 
 WORDS = "words.json"
 """Beside the checkpoint: token id to word, of the words that prompts are made of; and the ids that end a prompt."""
 _SPACE = "\u2581"
-_THREADS = 2
 
 
 def make(shape: Shape, folder: Path) -> Path:
@@ -176,82 +165,6 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def _write_words(folder: Path, known: dict[int, str], end_ids: list[int]) -> None:
     (folder / WORDS).write_text(json.dumps({"words": known, "end_ids": end_ids}), encoding="utf-8")
-
-
-# --- export ----------------------------------------------------------------------------------------------------------
-
-
-def publish(shape: Shape, folder: Path, root: Path) -> None:
-    """Export the checkpoint once for each recipe, and publish it as SHAPE-fp32 and SHAPE-int8."""
-    repository = Repository(root)
-    info = inspect(folder, None, Precision.FP32, Gate.REPORT)
-    names = (f"{shape.name}-fp32", f"{shape.name}-int8")
-    if all(repository.find(name, info.digest) for name in names):
-        return
-    for name in {*names} & {*repository.names()}:  # of an earlier recipe
-        repository.delete_checkpoint(name)
-    loaded = checkpoint.load(folder, info)
-    torch.set_num_threads(_THREADS)
-    described = manifest.describe(loaded, Precision.FP32)
-    with repository.reserve(f"{shape.name}-fp32") as reservation:
-        staging = reservation.staging
-        staging.mkdir()
-        assert described.cache is not None
-        graphs = decoder_graph if described.family is Family.DECODER else seq2seq_graph
-        graphs.export(loaded.model, described.cache, staging)
-        tokenizers_of.write(loaded.tokenizer, described.vocab_size, staging)
-        optimize.optimize(staging)
-        record = _record(reservation.name, reservation.number, info, Precision.FP32)
-        del loaded
-        _seal(staging, described)
-        reservation.publish(record)
-    repository.set_alias(record.checkpoint, LIVE, record.number)
-    _publish_int8(shape, repository, repository.artifact_folder(record), described, info)
-
-
-def _publish_int8(
-    shape: Shape, repository: Repository, fp32: Path, described: Manifest, info: CheckpointInfo
-) -> None:
-    form = quantize.weight_form()
-    described = msgspec.structs.replace(described, precision=Precision.INT8, weight_form=form)
-    with repository.reserve(f"{shape.name}-int8") as reservation:
-        staging = reservation.staging
-        staging.mkdir()
-        quantize.quantize(fp32, staging, form)
-        for path in fp32.glob("*tokenizer.json"):
-            shutil.copy(path, staging)
-        unproved = Artifact(staging, artifact.seal(staging, described))
-        described = msgspec.structs.replace(described, self_test=agreement.self_test(unproved, _THREADS))
-        _seal(staging, described)
-        record = _record(reservation.name, reservation.number, info, Precision.INT8)
-        reservation.publish(record)
-    repository.set_alias(record.checkpoint, LIVE, record.number)
-
-
-def _seal(staging: Path, described: Manifest) -> None:
-    report = {
-        "passed": False,
-        "overridden": True,
-        "reason": "random weights of a bench: the gate did not run",
-    }
-    (staging / REPORT).write_text(json.dumps(report), encoding="utf-8")
-    parity = Parity(passed=False, checks=(), overridden=True)
-    artifact.seal(staging, msgspec.structs.replace(described, parity=parity))
-
-
-def _record(name: str, number: int, info: CheckpointInfo, precision: Precision) -> Record:
-    return Record(
-        checkpoint=name,
-        number=number,
-        state=VersionState.READY,
-        architecture=info.architecture,
-        family=info.family,
-        task=info.task,
-        precision=precision,
-        digest=info.digest,
-        create_time=time.time(),
-        parity=Parity(passed=False, checks=(), overridden=True),
-    )
 
 
 def main(name: str, folder: str) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench import floors, machine, plot, report, rounds
-from bench.candidate import Candidate, Tokens
+from bench.candidate import Candidate
 from bench.lineup import Lineup
 from bench.options import SLOTS, Options
 from bench.preparation import optimum_graphs, prepare, tell, vocabulary
 from bench.rounds import Measured
-from bench.shapes import SHAPES, Vocabulary, Work
+from bench.shapes import SHAPES, Tokens, Vocabulary, Work
 
 NEW_TOKENS = 32
 LONG = 256
@@ -66,7 +66,7 @@ class Run:
         self._options = options
         self._watch = machine.Watch()
         self._end = time.monotonic() + 60 * options.minutes
-        self._measured: list[Measured] = []
+        self._measured: list[Measured[Work]] = []
         self._left_out: list[str] = []
         self._facts: dict[str, dict[str, str]] = {}
 

@@ -1,8 +1,9 @@
-"""The floors of the generation engine, and whether a figure reaches them. Pure."""
+"""The floors of generation and of encoders, and whether a figure reaches them. Pure."""
 
 from __future__ import annotations
 
 from bench.rounds import Measured
+from bench.shapes import Work
 from bench.summary import Spread, ratio
 
 OURS = ("runtime", "served")
@@ -25,6 +26,28 @@ FIRST_TOKEN = 0.5
 GAP, PROMPT = 3.0, 2.5
 """A long prompt beside streams: most that the inter-token p99 may be, in multiples of the undisturbed one; and that the prompt's time
 to first token may be, in multiples of its time alone."""
+_INT8_ENCODERS = {
+    "CTranslate2 int8": 1.0,
+    "OpenVINO fp32": 2.0,
+    "onnxruntime int8": 1.5,
+    "onnxruntime fused int8": 1.5,
+}
+_EQUAL_LENGTHS = {"onnxruntime fused fp32": 0.9, "onnxruntime fp32": 0.9}
+"""Which of the two is faster, depends on the shape: the floor is that of both."""
+ENCODERS: dict[tuple[str, str], dict[str, float]] = {
+    ("ragged", "runtime int8"): _INT8_ENCODERS,
+    ("16x64", "runtime fp32"): _EQUAL_LENGTHS,
+    ("8x128", "runtime fp32"): _EQUAL_LENGTHS,
+    **{
+        (kind, f"served {p}"): {f"runtime {p}": 0.95}
+        for kind in ("ragged", "16x64")
+        for p in ("fp32", "int8")
+    },
+    **{("stream", f"streamed {precision}"): {f"runtime {precision}": 0.8} for precision in ("fp32", "int8")},
+}
+"""Kind of work and ours: the least multiple of the peer's sequences of a processor-second."""
+BESIDE = 2.0
+"""A single caller beside one that sends 64 inputs a call: most that its p99 may grow, in multiples of the longest batch."""
 OVERHEAD = 0.15
 """Most milliseconds of processor time that front and engine may add to a token at batch 8."""
 
@@ -39,7 +62,7 @@ def at_most(value: float, floor: float, unit: str = "") -> str:
     return f"{value:.2g}{unit} (at most {floor:g}{unit}: {'reached' if value <= floor else '**missed**'})"
 
 
-def ratios(measured: Measured, architecture: str) -> list[tuple[str, str, Spread, float | None]]:
+def ratios(measured: Measured[Work], architecture: str) -> list[tuple[str, str, Spread, float | None]]:
     """(ours, peer, how many times as many tokens of a processor-second, the floor where there is one)."""
     found = []
     for level in OURS:
@@ -53,7 +76,7 @@ def ratios(measured: Measured, architecture: str) -> list[tuple[str, str, Spread
     return found
 
 
-def _floor(measured: Measured, architecture: str, precision: str, peer: str) -> float | None:
+def _floor(measured: Measured[Work], architecture: str, precision: str, peer: str) -> float | None:
     work = measured.work
     if work.input_tokens != SHORT[architecture] or peer == OPTIMUM:
         return None

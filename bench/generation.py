@@ -29,9 +29,9 @@ def main() -> None:
     for part in options.parts:
         tell(f"part: {part}")
         PARTS[part](options)
-    text = promises.write(options)
+    text = promises.write(options, promises.PARTS)
     if options.results == RESULTS and not options.tiny:
-        promises.publish(text)
+        promises.publish(text, "bench.generation")
     print(text)
 
 

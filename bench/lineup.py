@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import ctranslate2_setup, floors, optimum_setup
 from bench.candidate import Candidate, Worker
 from bench.options import ROOT, SLOTS, Options
-from bench.served import Served, Settings
+from bench.served import CacheSettings, Served
 from bench.shapes import Shape, Vocabulary
 
 _PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -51,7 +51,7 @@ class Lineup:
         return Worker(f"runtime {precision}", Path(sys.executable), "runtime", arguments, log, {})
 
     def served(self, precision: str, kind: type[Served] = Served) -> Served:
-        settings = Settings(
+        settings = CacheSettings(
             self._options.folder / "repository", self._options.threads, SLOTS, self._shape.cache_bytes
         )
         checkpoint = f"{self._shape.name}-{precision}"

@@ -22,9 +22,9 @@ _PINS = (
 )
 _EXPORT = """
 import sys
-from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSeq2SeqLM
-loader = ORTModelForCausalLM if sys.argv[3] == "gpt2" else ORTModelForSeq2SeqLM
-loader.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])
+from optimum import onnxruntime
+loader = {"gpt2": "CausalLM", "marian": "Seq2SeqLM", "bert": "SequenceClassification"}[sys.argv[3]]
+getattr(onnxruntime, f"ORTModelFor{loader}").from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])
 """
 
 

@@ -29,7 +29,7 @@ def measure(options: Options) -> None:
     report.write(options, "overhead", text, report.with_machine(watch, _json(found)), _plot(found))
 
 
-def run(options: Options) -> Measured:
+def run(options: Options) -> Measured[Work]:
     shape = prepare(_SHAPE, options, peers=False)
     words = vocabulary(shape, options)
     lineup = Lineup(shape, words, options)
@@ -46,13 +46,13 @@ def run(options: Options) -> Measured:
         return rounds.measure(work, running, number, lambda seed: words.prompts(lengths, seed), tell)
 
 
-def added(found: Measured) -> dict[str, Spread]:
+def added(found: Measured[Work]) -> dict[str, Spread]:
     """Milliseconds for each token, of one call with eight prompts and of eight streams."""
     bare = found.samples["runtime fp32"]
     return {name: spread(overhead(found.samples[f"{name} fp32"], bare)) for name in ("served", "streamed")}
 
 
-def _lines(found: Measured) -> list[str]:
+def _lines(found: Measured[Work]) -> list[str]:
     lines = [
         f"{found.work}, {len(found.samples['runtime fp32'])} rounds. A checkpoint with one layer of 64 and GPT-2's vocabulary, so "
         "that the graph's noise does not hide what is added. `served`: one call with 8 prompts; `streamed`: 8 streams. Server and "
@@ -69,7 +69,7 @@ def _lines(found: Measured) -> list[str]:
     return lines
 
 
-def _json(found: Measured) -> dict[str, object]:
+def _json(found: Measured[Work]) -> dict[str, object]:
     return {
         "added_ms_per_token": {name: value.median for name, value in added(found).items()},
         "floor": floors.OVERHEAD,
@@ -77,5 +77,5 @@ def _json(found: Measured) -> dict[str, object]:
     }
 
 
-def _plot(found: Measured) -> str:
+def _plot(found: Measured[Work]) -> str:
     return plot.closed([found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from bench.rounds import Measured
 from bench.summary import Spread, spread
@@ -16,6 +17,8 @@ _COLORS = {
     "CTranslate2": "#e59866",
     "PyTorch": "#aeb6bf",
     "optimum-onnx": "#b7950b",
+    "OpenVINO": "#af7ac5",
+    "onnxruntime": "#73c6b6",
     "alone": "#7fb3d5",
     "disturbed": "#1f618d",
 }
@@ -39,8 +42,8 @@ def scaled(value: Spread, factor: float) -> Spread:
     return Spread(factor * value.median, factor * value.lower, factor * value.upper)
 
 
-def closed(measured: Sequence[Measured]) -> str:
-    """Processor time of closed batches, a panel for each piece of work."""
+def closed(measured: Sequence[Measured[Any]], unit: str = "generated token") -> str:
+    """Processor time of closed batches for each `unit`, a panel for each piece of work."""
     panels = [
         Panel(
             f"{one.work.shape}, {one.work}",
@@ -48,7 +51,7 @@ def closed(measured: Sequence[Measured]) -> str:
         )
         for one in measured
     ]
-    return bars("Processor milliseconds per generated token (less is better)", panels)
+    return bars(f"Processor milliseconds per {unit} (less is better)", panels)
 
 
 def bars(title: str, panels: Sequence[Panel]) -> str:

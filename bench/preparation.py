@@ -8,7 +8,7 @@ import sys
 import time
 
 from bench import ctranslate2_setup, optimum_setup
-from bench.options import Options
+from bench.options import Common, Options
 from bench.shapes import SHAPES, Shape, Vocabulary
 
 
@@ -40,10 +40,11 @@ def optimum_graphs(shape: Shape, options: Options) -> str | None:
     return None
 
 
-def vocabulary(shape: Shape, options: Options) -> Vocabulary:
+def vocabulary(shape: Shape, options: Common) -> Vocabulary:
     path = options.folder / shape.name / "checkpoint" / "words.json"
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Vocabulary({int(token): word for token, word in data["words"].items()}, data["end_ids"])
+    words = {int(token): word for token, word in data["words"].items()}
+    return Vocabulary(words, data["end_ids"], data.get("begin_ids", []))
 
 
 def tell(line: str) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import floors
-from bench.options import ROOT, Options
+from bench.options import ROOT, Common
 from bench.summary import Spread, table
 
 PAGE = ROOT / "docs" / "promises.md"
-BEGIN, END = "<!-- Written by python -m bench.generation. -->", "<!-- Written by hand again. -->"
+BEGIN, END = "<!-- Written by python -m {}. -->", "<!-- Written by hand again. -->"
+Told = Mapping[str, Callable[[Mapping[str, Any]], str]]
+"""Name of a part's results to what they say."""
 
 _PAIRS = (
     *(("int8", "CTranslate2 int8"), ("fp32", "CTranslate2 fp32"), ("fp32", floors.PYTORCH)),
@@ -20,12 +22,12 @@ _PAIRS = (
 )
 
 
-def write(options: Options) -> str:
-    """promises.md in the results' folder; a part that never ran there is missing from it. Returns the text."""
+def write(options: Common, parts: Told, name: str = "promises") -> str:
+    """NAME.md in the results' folder; a part that never ran there is missing from it. Returns the text."""
     ending = "-tiny" if options.tiny else ""
     texts: list[str] = []
-    for name, told in PARTS.items():
-        path = options.results / f"{name}{ending}.json"
+    for part, told in parts.items():
+        path = options.results / f"{part}{ending}.json"
         if path.exists():
             data = json.loads(path.read_text(encoding="utf-8"))
             others = data["load"]["others"]
@@ -34,14 +36,15 @@ def write(options: Options) -> str:
             )
             texts.append(f"{told(data)}\n\n{measured}\n")
     text = "\n".join(texts)
-    (options.results / f"promises{ending}.md").write_text(text, encoding="utf-8")
+    (options.results / f"{name}{ending}.md").write_text(text, encoding="utf-8")
     return text
 
 
-def publish(text: str, page: Path = PAGE) -> None:
-    """Put the tables between the page's two marks. Raises ValueError where it has none."""
-    whole = page.read_text(encoding="utf-8")
-    begin, end = whole.index(BEGIN) + len(BEGIN), whole.index(END)
+def publish(text: str, program: str, page: Path = PAGE) -> None:
+    """Put the tables of `program` between the page's marks. Raises ValueError where it has none."""
+    whole, mark = page.read_text(encoding="utf-8"), BEGIN.format(program)
+    begin = whole.index(mark) + len(mark)
+    end = whole.index(END, begin)
     page.write_text(f"{whole[:begin]}\n\n{text}\n{whole[end:]}", encoding="utf-8")
 
 
@@ -53,7 +56,7 @@ def closed(data: Mapping[str, Any]) -> str:
         for entry in work["multiples"]:
             level, precision = entry["ours"].split()
             if level == "served":
-                cells[name, _column(precision, entry["peer"])] = _multiple(entry)
+                cells[name, _column(precision, entry["peer"])] = multiple(entry)
     columns = [_column(*pair) for pair in _PAIRS]
     return table(works, columns, cells, "tokens of a processor-second, in multiples of the peer's")
 
@@ -62,7 +65,8 @@ def _column(precision: str, peer: str) -> str:
     return f"ours {precision} : {peer}"
 
 
-def _multiple(entry: Mapping[str, Any]) -> str:
+def multiple(entry: Mapping[str, Any]) -> str:
+    """A spread, and whether its floor is reached where it has one."""
     value = Spread(entry["median"], entry["lower"], entry["upper"])
     floor = entry["floor"]
     return str(value) if floor is None else f"{value}; floor {floors.at_least(value.median, floor)}"
@@ -98,7 +102,7 @@ def interference(data: Mapping[str, Any]) -> str:
     )
 
 
-PARTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+PARTS: Told = {
     "generation": closed,
     "overhead": overhead,
     "arrivals": arrivals,

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench import floors
 from bench.machine import Load, Watch, describe
-from bench.options import Options
+from bench.options import Common
 from bench.rounds import Measured
-from bench.shapes import SHAPES
+from bench.shapes import SHAPES, Work
 from bench.summary import overhead, spread, table, to_json
 
 
@@ -30,7 +30,7 @@ def markdown(
     described: Mapping[str, str],
     load: Load,
     facts: Mapping[str, Mapping[str, str]],
-    measured: Sequence[Measured],
+    measured: Sequence[Measured[Work]],
     left_out: Sequence[str],
 ) -> str:
     lines = [_intro(measured), "", "| candidate | what it is |", "| --- | --- |"]
@@ -42,7 +42,7 @@ def markdown(
     return headed("Generation against its peers", described, load, lines)
 
 
-def _intro(measured: Sequence[Measured]) -> str:
+def _intro(measured: Sequence[Measured[Work]]) -> str:
     rounds = sorted({len(next(iter(one.samples.values()))) for one in measured})
     return (
         f"Medians of {' or '.join(map(str, rounds))} interleaved rounds (long prompts have the fewer), first and third quartile in brackets. `runtime` is engine/runtime driven by a "
@@ -55,7 +55,7 @@ def _listed(fact: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in fact.items())
 
 
-def _shape(measured: Sequence[Measured], shape: str) -> list[str]:
+def _shape(measured: Sequence[Measured[Work]], shape: str) -> list[str]:
     candidates = list(dict.fromkeys(name for one in measured for name in one.samples))
     works = [str(one.work) for one in measured]
     lines = ["", f"## {shape}"]
@@ -85,7 +85,7 @@ def _shape(measured: Sequence[Measured], shape: str) -> list[str]:
     return lines
 
 
-def _ratios(measured: Sequence[Measured], shape: str) -> str:
+def _ratios(measured: Sequence[Measured[Work]], shape: str) -> str:
     lines = ["| work | ours | peer | multiple | floor |", "| --- | --- | --- | --- | --- |"]
     for one in measured:
         for ours, peer, value, floor in floors.ratios(one, SHAPES[shape].architecture):
@@ -94,7 +94,7 @@ def _ratios(measured: Sequence[Measured], shape: str) -> str:
     return "\n".join(lines)
 
 
-def _overhead(measured: Sequence[Measured]) -> str:
+def _overhead(measured: Sequence[Measured[Work]]) -> str:
     cells = {}
     for one in measured:
         for precision in ("int8", "fp32"):
@@ -104,7 +104,7 @@ def _overhead(measured: Sequence[Measured]) -> str:
     return table([str(one.work) for one in measured], ["int8", "fp32"], cells, "work")
 
 
-def _agreement(measured: Sequence[Measured]) -> str:
+def _agreement(measured: Sequence[Measured[Work]]) -> str:
     cells = {
         (str(one.work), name): f"{share:.0%}"
         for one in measured
@@ -118,7 +118,7 @@ def as_json(
     described: Mapping[str, str],
     load: Load,
     facts: Mapping[str, Mapping[str, str]],
-    measured: Sequence[Measured],
+    measured: Sequence[Measured[Work]],
     left_out: Sequence[str],
 ) -> dict[str, Any]:
     return {
@@ -147,7 +147,7 @@ def with_machine(watch: Watch, data: Mapping[str, Any]) -> dict[str, Any]:
     return {"machine": describe(), "load": watch.load().to_json(), **data}
 
 
-def write(options: Options, name: str, text: str, data: Mapping[str, Any], drawing: str) -> None:
+def write(options: Common, name: str, text: str, data: Mapping[str, Any], drawing: str) -> None:
     """NAME.md, NAME.json and NAME.svg in the results' folder; those of a tiny run are named so."""
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / (f"{name}-tiny" if options.tiny else name)

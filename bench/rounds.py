@@ -10,9 +10,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
-from bench.candidate import Candidate, Tokens
-from bench.shapes import Work
+from bench.shapes import Tokens
 from bench.summary import Sample
 
 _LEAST_PROCESSOR = 0.6
@@ -22,14 +22,37 @@ _PAUSE = 0.1
 """Seconds between two candidates, so that the threads of the one before have stopped to spin."""
 
 
-@dataclass(slots=True)
-class Measured:
-    """One piece of work: the samples of each candidate, and what they wrote in the first round."""
+class Counted(Protocol):
+    """What can be measured."""
 
-    work: Work
+    name: str
+
+    def processor_seconds(self) -> float: ...
+
+
+class Asks(Protocol):
+    """A piece of work, and how a candidate for it is asked."""
+
+    @property
+    def shape(self) -> str: ...
+    @property
+    def units(self) -> int:
+        """Tokens or sequences that one batch is answered with, by which the figures are divided."""
+
+    def ask(self, candidate: Any, prompts: Tokens) -> list[list[Any]]: ...
+
+
+W = TypeVar("W")
+
+
+@dataclass(slots=True)
+class Measured(Generic[W]):
+    """One piece of work: the samples of each candidate, and what they answered in the first round."""
+
+    work: W
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
-    written: dict[str, list[list[int]]] = field(default_factory=dict)
+    written: dict[str, list[list[Any]]] = field(default_factory=dict)
 
     def agreement(self, reference: str) -> dict[str, float]:
         """The share of the prompts on which a candidate wrote the reference's tokens, all of them."""
@@ -43,13 +66,16 @@ class Measured:
         }
 
 
+A = TypeVar("A", bound=Asks)
+
+
 def measure(
-    work: Work,
-    candidates: Sequence[Candidate],
+    work: A,
+    candidates: Sequence[Counted],
     rounds: int,
     prompts: Callable[[str], Tokens],
     told: Callable[[str], None],
-) -> Measured:
+) -> Measured[A]:
     """`prompts` gives those of "ROUND.REPEAT". Before the first round each candidate runs once unmeasured, which also sets its repeats."""
     measured = Measured(work)
     for candidate in candidates:
@@ -62,17 +88,17 @@ def measure(
             repeats = measured.repeats[candidate.name]
             batches = [prompts(f"{number}.{repeat}") for repeat in range(repeats)]
             written, processor, wall = run(candidate, batches, work)
-            per_token = 1e3 / (repeats * work.tokens)
-            measured.samples[candidate.name].append(Sample(processor * per_token, wall * per_token))
+            each = 1e3 / (repeats * work.units)
+            measured.samples[candidate.name].append(Sample(processor * each, wall * each))
             measured.written.setdefault(candidate.name, written)
         told(f"{work.shape}, {work}: round {number + 1} of {rounds}")
     return measured
 
 
-def run(candidate: Candidate, batches: Sequence[Tokens], work: Work) -> tuple[list[list[int]], float, float]:
-    """What was written for the first batch, and the seconds of processor time and of the clock that all took."""
+def run(candidate: Counted, batches: Sequence[Tokens], work: Asks) -> tuple[list[list[Any]], float, float]:
+    """What was answered to the first batch, and the seconds of processor time and of the clock that all took."""
     time.sleep(_PAUSE)
     before, began = candidate.processor_seconds(), time.perf_counter()
-    written = [candidate.generate(prompts, work.new_tokens, work.beams) for prompts in batches]
+    written = [work.ask(candidate, prompts) for prompts in batches]
     wall, after = time.perf_counter() - began, candidate.processor_seconds()
     return written[0], after - before, wall

@@ -19,9 +19,8 @@ from typing import Self
 
 import trine
 from bench import accounting
-from bench.candidate import Tokens
-from bench.shapes import Vocabulary
-from trine.client import Client, Usage
+from bench.shapes import Tokens, Vocabulary
+from trine.client import Client, Usage, VersionInfo
 
 _TIMEOUT = 600.0
 
@@ -32,22 +31,19 @@ class Settings:
 
     repository: Path
     engine_threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings(Settings):
     engine_max_slots: int
     engine_cache_bytes: int
 
 
-class Served:
-    """Prompts go in as text, of words that are one token each; answers come back as text and counts."""
-
-    word = "served"
+class Server:
+    """A running server that has loaded one checkpoint."""
 
     def __init__(
-        self,
-        name: str,
-        checkpoint: str,
-        folder: Path,
-        vocabulary: Vocabulary,
-        settings: Settings,
+        self, name: str, checkpoint: str, folder: Path, vocabulary: Vocabulary, settings: Settings
     ) -> None:
         self.name = name
         self.facts: dict[str, str] = {}
@@ -55,6 +51,8 @@ class Served:
         self.vocabulary = vocabulary
         self.target = ""
         """The inference port, once it is entered."""
+        self.http_port = 0
+        """That of the page of metrics, likewise."""
         self._log = folder / f"{name.replace(' ', '-')}.log"
         self._ports_file = folder / f"{name.replace(' ', '-')}.ports"
         self._environment = {
@@ -66,9 +64,9 @@ class Served:
             "TRINE_PORTS_FILE": str(self._ports_file),
             "TRINE_LOAD": "none",
         }
+        self.client: Client
+        self.version: VersionInfo
         self._process: subprocess.Popen[bytes]
-        self._client: Client
-        self._generates = False
 
     def __enter__(self) -> Self:
         self._ports_file.unlink(missing_ok=True)
@@ -80,11 +78,10 @@ class Served:
                 stderr=log,
             )
         ports = self._wait_for_ports()
-        self.target = f"127.0.0.1:{ports['grpc']}"
-        self._client = Client(self.target, f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
-        version = self._client.load(self.checkpoint)
-        self._generates = version.task == "generation"
-        self.facts = {"trine": trine.__version__, "over": "gRPC", "numbers": version.precision}
+        self.target, self.http_port = f"127.0.0.1:{ports['grpc']}", ports["http"]
+        self.client = Client(self.target, f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
+        self.version = self.client.load(self.checkpoint)
+        self.facts = {"trine": trine.__version__, "over": "gRPC", "numbers": self.version.precision}
         return self
 
     def _wait_for_ports(self) -> dict[str, int]:
@@ -95,8 +92,29 @@ class Served:
         ports: dict[str, int] = json.loads(self._ports_file.read_text())
         return ports
 
+    def processor_seconds(self) -> float:
+        return accounting.processor_seconds(self._process.pid)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if hasattr(self, "client"):
+            self.client.close()
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Served(Server):
+    """Prompts go in as text, of words that are one token each; answers come back as text and counts."""
+
+    word = "served"
+
     def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
-        call = self._client.generate if self._generates else self._client.translate
+        call = self.client.generate if self.version.task == "generation" else self.client.translate
         texts = [self.vocabulary.text(prompt) for prompt in prompts]
         answers = call(self.checkpoint, texts, max_new_tokens=new_tokens, beams=beams)
         self._check([answer.usage for answer in answers], prompts, new_tokens)
@@ -107,21 +125,6 @@ class Served:
         if counts != [(len(prompt), new_tokens) for prompt in prompts]:
             raise RuntimeError(f"{self.name} read or wrote other counts of tokens: {counts}")
 
-    def processor_seconds(self) -> float:
-        return accounting.processor_seconds(self._process.pid)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if hasattr(self, "_client"):
-            self._client.close()
-        self._process.terminate()
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
 
 class Streamed(Served):
     """As Served, but each text is a stream of its own, read by a thread of its own."""
@@ -131,7 +134,7 @@ class Streamed(Served):
     def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]:
         def read(prompt: Sequence[int]) -> Usage | None:
             text = self.vocabulary.text(prompt)
-            deltas = self._client.stream_generate(self.checkpoint, text, max_new_tokens=new_tokens)
+            deltas = self.client.stream_generate(self.checkpoint, text, max_new_tokens=new_tokens)
             return [delta.usage for delta in deltas][-1]
 
         with ThreadPoolExecutor(len(prompts)) as readers:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 _CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiouy"
 SYLLABLES = [first + second for first in _CONSONANTS for second in _VOWELS]
+Tokens = Sequence[Sequence[int]]
+"""Token ids of several prompts."""
+
+
+class Generates(Protocol):
+    def generate(self, prompts: Tokens, new_tokens: int, beams: int = 1) -> list[list[int]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +24,7 @@ class Shape:
 
     name: str
     architecture: str
-    """gpt2 or marian."""
+    """gpt2, marian or bert."""
     layers: int
     """Of the decoder, and of the encoder where there is one."""
     width: int
@@ -28,7 +35,7 @@ class Shape:
     end_tokens: int
     """Special tokens that a tokenized prompt ends with; they count as input."""
     cache_bytes: int
-    """What 32 rows of the server's cache take, with room to spare."""
+    """What 32 rows of the server's cache take, with room to spare; 0: it has none."""
 
 
 SHAPES = {
@@ -39,6 +46,9 @@ SHAPES = {
         Shape("gpt2-tiny", "gpt2", 2, 64, 4, 128, 2000, 320, 0, 256 << 20),
         Shape("marian-tiny", "marian", 2, 64, 4, 128, 2000, 320, 1, 256 << 20),
         Shape("gpt2-thin", "gpt2", 1, 64, 4, 128, 50257, 1024, 0, 256 << 20),
+        Shape("bert-base", "bert", 12, 768, 12, 3072, 30522, 512, 1, 0),
+        Shape("minilm-6", "bert", 6, 384, 12, 1536, 30522, 512, 1, 0),
+        Shape("bert-tiny", "bert", 2, 64, 4, 128, 2000, 512, 1, 0),
     )
 }
 
@@ -60,9 +70,12 @@ class Work:
         return f"{self.input_tokens} in, {self.new_tokens} out, batch {self.batch}{search}"
 
     @property
-    def tokens(self) -> int:
-        """What is answered: of beams only the best."""
+    def units(self) -> int:
+        """Tokens that are answered: of beams only the best."""
         return self.batch * self.new_tokens
+
+    def ask(self, candidate: Generates, prompts: Tokens) -> list[list[int]]:
+        return candidate.generate(prompts, self.new_tokens, self.beams)
 
 
 def words() -> Iterator[str]:
@@ -79,11 +92,14 @@ class Vocabulary:
     """Token id to the word that it is."""
     end_ids: list[int]
     """Special tokens that a tokenized prompt ends with."""
+    begin_ids: list[int] = field(default_factory=list)
+    """Special tokens that a tokenized prompt begins with."""
 
     def prompts(self, lengths: Sequence[int], seed: str) -> list[list[int]]:
         """Token ids of prompts of the given lengths, special tokens included; the same for the same seed."""
         draw, words = random.Random(seed), list(self.words)
-        return [[*draw.choices(words, k=n - len(self.end_ids)), *self.end_ids] for n in lengths]
+        special = len(self.begin_ids) + len(self.end_ids)
+        return [[*self.begin_ids, *draw.choices(words, k=n - special), *self.end_ids] for n in lengths]
 
     def text(self, prompt: Sequence[int]) -> str:
         """The text that is tokenized to this prompt."""

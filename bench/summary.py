@@ -14,9 +14,9 @@ class Sample:
     """One round of one candidate."""
 
     processor: float
-    """Milliseconds of processor time for each generated token."""
+    """Milliseconds of processor time for each generated token, or each sequence that is read."""
     wall: float
-    """Milliseconds from the call to its answer, for each generated token."""
+    """Milliseconds from the call to its answer, divided likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Spread:
-    """How many times as many tokens we make of a processor-second: round by round, since a round's two share its noise."""
+    """How many times as many tokens, or sequences, we make of a processor-second: round by round, since a round's two share its noise."""
     return spread([b.processor / a.processor for a, b in zip(ours, theirs, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""How a measured process talks: first a line of facts, then for each line of prompts a line of answers. No dependencies."""
+"""How a measured process talks: first a line of facts, then for each line of inputs a line of answers. No dependencies."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
-Generate = Callable[..., list[list[int]]]
-"""`prompts` (token ids of each) and `new_tokens`, and where the worker knows them `beams` or `lengths`; answers the new tokens."""
+Answer = Callable[..., list[Any]]
+"""Of generation: `prompts` (token ids of each) and `new_tokens`, and where the worker knows them `beams` or `lengths`; the new tokens of
+each. Of encoders: `sequences` (token ids of each); the logits of each."""
 
 
-def serve(facts: dict[str, str], generate: Generate) -> None:
+def serve(facts: dict[str, str], answer: Answer) -> None:
     """Answer until standard input ends. What libraries print goes to standard error."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     print(json.dumps(facts), file=out, flush=True)
     for line in sys.stdin:
-        print(json.dumps(generate(**json.loads(line))), file=out, flush=True)
+        print(json.dumps(answer(**json.loads(line))), file=out, flush=True)

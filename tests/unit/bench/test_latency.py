@@ -9,7 +9,7 @@ import pytest
 from bench import arrivals, interference, promises
 from bench.arrivals import Comparison, Side
 from bench.interference import Found
-from bench.options import Options
+from bench.options import Common
 from bench.streams import Heard
 
 
@@ -40,7 +40,7 @@ def test_first_tokens_are_compared_at_the_same_percentile() -> None:
 
 def test_all_floors_stand_in_one_table(tmp_path: Path) -> None:
     """Each part's own JSON is what the table is made of; a part that never ran is missing."""
-    options = Options(tmp_path, tmp_path, (), 5, 2, 13, tiny=False, full=False)
+    options = Common(folder=tmp_path, results=tmp_path, parts=(), rounds=5, threads=2, tiny=False)
     common: dict[str, object] = {"machine": {"date": "today"}, "load": {"others": 0.25}}
     multiple = {"ours": "served int8", "peer": "CTranslate2 int8", "median": 1.5, "lower": 1, "upper": 2}
     works = [{"shape": "gpt2-124m", "name": "batch 1", "multiples": [multiple | {"floor": 1.6}]}]
@@ -52,7 +52,7 @@ def test_all_floors_stand_in_one_table(tmp_path: Path) -> None:
     }
     for name, data in parts.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(common | data))
-    text = promises.write(options)
+    text = promises.write(options, promises.PARTS)
     assert "| gpt2-124m, batch 1 | 1.5 (1–2); floor 1.6: **missed** | - |" in text  # noqa: RUF001
     assert "| gpt2-124m, served int8 | 0.10 | 0.20 | 0.2 (at most 0.5: reached) |" in text
     assert "| inter-token p99 to undisturbed | 2 (at most 3: reached) |" in text
@@ -60,14 +60,22 @@ def test_all_floors_stand_in_one_table(tmp_path: Path) -> None:
     assert "| streamed | 0.2 ms (at most 0.15 ms: **missed**) |" in text
     assert text.count("all else on the machine took 25% of its time") == 4
     (tmp_path / "overhead.json").unlink()
-    assert "streamed" not in promises.write(options)
+    assert "streamed" not in promises.write(options, promises.PARTS)
 
 
-def test_the_page_keeps_what_was_written_by_hand(tmp_path: Path) -> None:
+def test_the_page_keeps_what_was_written_by_hand_and_by_other_benches(tmp_path: Path) -> None:
     page = tmp_path / "promises.md"
-    page.write_text(f"before\n{promises.BEGIN}\n\nold\n{promises.END}\nafter\n")
-    promises.publish("| new |\n", page)
-    promises.publish("| newer |\n", page)
-    assert page.read_text() == f"before\n{promises.BEGIN}\n\n| newer |\n\n{promises.END}\nafter\n"
-    assert promises.BEGIN in promises.PAGE.read_text()
-    assert promises.END in promises.PAGE.read_text()
+    one, two = promises.BEGIN.format("one"), promises.BEGIN.format("two")
+    page.write_text(f"before\n{one}\n\nold\n{promises.END}\nbetween\n{two}\n{promises.END}\nafter\n")
+    promises.publish("| new |\n", "two", page)
+    promises.publish("| newer |\n", "two", page)
+    expected = f"before\n{one}\n\nold\n{promises.END}\nbetween\n{two}\n\n| newer |\n\n{promises.END}\nafter\n"
+    assert page.read_text() == expected
+    with pytest.raises(ValueError, match="not found"):
+        promises.publish("| new |\n", "three", page)
+
+
+@pytest.mark.parametrize("program", ["bench.generation", "bench.encoders"])
+def test_the_docs_have_a_place_for_each_bench(program: str) -> None:
+    whole = promises.PAGE.read_text()
+    assert promises.END in whole[whole.index(promises.BEGIN.format(program)) :]

@@ -9,11 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 from bench import closed, floors, plot, report, rounds
-from bench.candidate import Tokens
 from bench.machine import Load
 from bench.options import Options
 from bench.rounds import Measured
-from bench.shapes import Vocabulary, Work
+from bench.shapes import Tokens, Vocabulary, Work
 from bench.summary import Sample
 
 WORK = Work("gpt2-tiny", 2, 6, 4)
@@ -86,7 +85,7 @@ def test_agreement_counts_prompts_and_leaves_out_who_told_no_tokens() -> None:
     assert measured.agreement("nobody") == {}
 
 
-def measured(batch: int, **processor: float) -> Measured:
+def measured(batch: int, **processor: float) -> Measured[Work]:
     found = Measured(Work("gpt2-124m", batch, 32, 32))
     for name, value in processor.items():
         found.samples[name.replace("_", " ")] = [Sample(value, value)] * 3
@@ -140,7 +139,16 @@ def test_the_plot_is_well_formed_and_has_a_bar_for_each_candidate() -> None:
 
 
 def test_the_plan_has_what_the_floors_speak_of_first(tmp_path: Path) -> None:
-    options = Options(tmp_path, tmp_path, ("closed",), 5, 2, 13, tiny=False, full=False)
+    options = Options(
+        folder=tmp_path,
+        results=tmp_path,
+        parts=("closed",),
+        rounds=5,
+        threads=2,
+        minutes=13,
+        tiny=False,
+        full=False,
+    )
     works = [work for group in closed.plan(options) for work in group.works]
     assert works[:3] == [Work("gpt2-124m", batch, 32, 32) for batch in (1, 8, 32)]
     assert works[3:7] == [
@@ -158,3 +166,8 @@ def test_prompts_are_the_same_for_the_same_seed_only() -> None:
     assert [len(prompt) for prompt in first] == [6, 9]
     assert all(prompt[-1] == 0 and 0 not in prompt[:-1] for prompt in first)
     assert words.text([11, 12, 0]) == " w11 w12"
+
+
+def test_special_tokens_count_on_both_ends() -> None:
+    (prompt,) = Vocabulary({7: "w7"}, [3], [2]).prompts([5], "0")
+    assert prompt == [2, 7, 7, 7, 3]

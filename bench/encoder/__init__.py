@@ -1,0 +1,1 @@
+"""The parts of the bench of the encoder family; bench/encoders.py runs them."""

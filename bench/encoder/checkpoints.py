@@ -1,0 +1,81 @@
+"""BERT checkpoints of full size with random weights and a made-up vocabulary, exported by the real exporter. Needs PyTorch.
+
+    python -m bench.encoder.checkpoints SHAPE FOLDER [again]
+
+makes FOLDER/SHAPE/checkpoint and publishes SHAPE-fp32 and SHAPE-int8 in FOLDER/repository, unless they are there by today's recipe;
+`again` publishes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from bench.checkpoints import WORDS
+from bench.encoder.work import CLASSIFIER
+from bench.publishing import publish
+from bench.shapes import SHAPES, SYLLABLES, Shape, words
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def make(shape: Shape, folder: Path) -> Path:
+    """The checkpoint folder, made when it is missing."""
+    target = folder / "checkpoint"
+    if not target.exists():
+        staging = folder / ".checkpoint"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        torch.manual_seed(0)
+        _write(shape, staging)
+        staging.rename(target)
+    return target
+
+
+def _write(shape: Shape, folder: Path) -> None:
+    vocab = _vocabulary(shape)
+    config = BertConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.positions,
+        position_embedding_type="absolute",  # CTranslate2's converter asks for it
+    )
+    model = BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    BertTokenizer(vocab=vocab, model_max_length=shape.positions).save_pretrained(folder)
+    classifier = model.classifier
+    np.savez(
+        folder / CLASSIFIER, weight=classifier.weight.detach().numpy(), bias=classifier.bias.detach().numpy()
+    )
+    known = {token: word for word, token in vocab.items() if word.isalpha() and len(word) > 1}
+    ends = {"begin_ids": [vocab["[CLS]"]], "end_ids": [vocab["[SEP]"]]}
+    (folder / WORDS).write_text(json.dumps({"words": known, **ends}), encoding="utf-8")
+
+
+def _vocabulary(shape: Shape) -> dict[str, int]:
+    """WordPiece: whole words, and the letters that any other word falls into."""
+    letters = sorted(set("".join(SYLLABLES)))
+    tokens = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    tokens += islice(words(), shape.vocab_size - len(tokens))
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def main(name: str, folder: str, again: str = "") -> None:
+    shape = SHAPES[name]
+    publish(shape, make(shape, Path(folder) / name), Path(folder) / "repository", again == "again")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    main(*sys.argv[1:])
