@@ -1,11 +1,14 @@
-"""`make demo`: a server of its own on free ports, three checkpoints registered, every task called, the metrics shown.
+"""`make demo`: a server of its own on free ports, four checkpoints registered, every kind of call made, the metrics shown.
 
-The versions stay in the repository folder (TRINE_REPOSITORY, else var/repository), so a second run finds them and is quick.
+A fifth version is made of the first checkpoint's encoder, for embeddings. The versions stay in the repository folder (TRINE_REPOSITORY, else var/repository), so a second run finds them and is quick.
 Exits 0 when everything was answered; otherwise it says what failed and shows the end of the server's log.
 """
 
 from __future__ import annotations
 
+import json
+import operator
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,11 +26,20 @@ from rich.table import Table
 from trine.client import Client
 from trine.errors import TrineError
 
-CHECKPOINTS = {"sentiment": "sentiment-en", "verse": "verse", "en-fr": "en-fr"}
+CHECKPOINTS = {"sentiment": "sentiment-en", "ner": "ner-en", "verse": "verse", "en-fr": "en-fr"}
 REVIEWS = [
     "This film is a delight from start to finish.",
     "Two hours of my life that I will never get back.",
     "The acting is fine, but the story goes nowhere.",
+]
+OPINIONS = [
+    "A wonderful, funny and moving picture.",
+    "A lovely film, one of the best of the year.",
+    "Two hours of my life that I will never get back.",
+]
+POSTS = [
+    "Just landed in Chicago with Sarah, on our way to see Barack Obama speak.",
+    "Microsoft opens an office in Berlin, says the BBC.",
 ]
 SENTENCES = [
     "I am looking for a good restaurant.",
@@ -50,7 +62,9 @@ _Result = TypeVar("_Result")
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="trine-demo-") as folder:
+    var = ROOT / "var"
+    var.mkdir(exist_ok=True)  # of the checkout, since a server registers nothing from outside its import root
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=var) as folder:
         log = Path(folder) / "server.log"
         try:
             run(Path(folder), log)
@@ -72,8 +86,10 @@ def run(folder: Path, log: Path) -> None:
     with server(folder, log) as running, Client(running.grpc, running.admin) as client:
         console.print(f"gRPC {running.grpc} · administration {running.admin} · HTTP {running.http}")
         console.print(f"repository {repository()}")
-        register_all(client)
+        register_all(client, folder)
         classify(client)
+        find_entities(client)
+        embed(client)
         generate(client)
         translate(client)
         show_metrics(running)
@@ -109,13 +125,23 @@ def timed(call: Callable[[], _Result]) -> tuple[_Result, str]:
     return result, f"{1000 * (time.perf_counter() - began):.1f} ms"
 
 
-def register_all(client: Client) -> None:
+def register_all(client: Client, folder: Path) -> None:
     heading("Register: export to ONNX, prove the export, publish, load")
-    for name, folder in CHECKPOINTS.items():
+    checkpoints = {name: ROOT / "examples" / "checkpoints" / place for name, place in CHECKPOINTS.items()}
+    checkpoints["sentiment-encoder"] = encoder_of(checkpoints["sentiment"], folder / "sentiment-encoder")
+    for name, checkpoint in checkpoints.items():
         began = time.perf_counter()
-        version, existing = register(client, name, ROOT / "examples" / "checkpoints" / folder)
+        version, existing = register(client, name, checkpoint)
         how = "registered before" if existing else "exported and proved"
         console.print(f"{version}  {how}  {time.perf_counter() - began:.1f} s")
+
+
+def encoder_of(checkpoint: Path, folder: Path) -> Path:
+    """A classifier without its head: the same files and a config that names the bare BERT, which makes embeddings."""
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"]}))
+    return folder
 
 
 def register(client: Client, name: str, folder: Path) -> tuple[str, bool]:
@@ -138,6 +164,25 @@ def classify(client: Client) -> None:
     heading(f"Classify, a batch of {len(REVIEWS)}: {took}")
     for text, result in zip(REVIEWS, results, strict=True):
         console.print(f"  {result.labels[0].name:9} {result.labels[0].score:.3f}  {text}")
+
+
+def find_entities(client: Client) -> None:
+    results, took = timed(lambda: client.classify_tokens("ner", POSTS, aggregation="first"))
+    heading(f"ClassifyTokens, a batch of {len(POSTS)}: {took}")
+    for text, result in zip(POSTS, results, strict=True):
+        console.print(f"  {text}")
+        for entity in result.entities:
+            place = f"{entity.begin}-{entity.end}"
+            console.print(f"    {place:>6}  {entity.label}  {entity.score:.3f}  {entity.text}")
+
+
+def embed(client: Client) -> None:
+    results, took = timed(lambda: client.embed("sentiment-encoder", OPINIONS, normalize=True))
+    heading(f"Embed, a batch of {len(OPINIONS)}: {took}")
+    first, *others = (result.values for result in results)
+    console.print(f"  cosine similarity to: {OPINIONS[0]}")
+    for text, values in zip(OPINIONS[1:], others, strict=True):
+        console.print(f"  {sum(map(operator.mul, first, values)):6.3f}  {text}")
 
 
 def generate(client: Client) -> None:

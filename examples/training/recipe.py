@@ -1,4 +1,4 @@
-"""What the three recipes share: batching by length, the optimizer's schedule, and saving a checkpoint in half precision."""
+"""What the recipes share: batching by length, the optimizer's schedule, and saving a checkpoint in half precision."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 
 def batches_by_length(lengths: Sequence[int], token_budget: int, rng: random.Random) -> Iterator[list[int]]:
@@ -31,6 +32,33 @@ def batches_by_length(lengths: Sequence[int], token_budget: int, rng: random.Ran
         batches.append(batch)
     rng.shuffle(batches)
     yield from batches
+
+
+class Batches:
+    """Endless batches of indices, reshuffled each epoch."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], tokens: int) -> None:
+        self.rows, self.tokens, self.rng = rows, tokens, random.Random(1)
+        self.epoch: Iterator[list[int]] = iter(())
+
+    def next(self) -> list[int]:
+        batch = next(self.epoch, None)
+        if batch is None:
+            lengths = [len(row) for row in self.rows]
+            self.epoch = batches_by_length(lengths, self.tokens, self.rng)
+            batch = next(self.epoch)
+        return batch
+
+
+def masked(
+    ids: torch.Tensor, tokenizer: PreTrainedTokenizerFast, rate: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Replace a share of the words by [MASK]; the labels are the words there and -100 elsewhere.
+
+    The special tokens must be the first five ids, as BertWordPieceTokenizer's training leaves them.
+    """
+    chosen = (torch.rand(ids.shape) < rate) & (ids > 4)
+    return ids.masked_fill(chosen, tokenizer.mask_token_id), ids.masked_fill(~chosen, -100)
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:

@@ -22,7 +22,7 @@ from transformers import (
     BertTokenizerFast,
 )
 
-from recipe import batches_by_length, optimize, pad, save_half, write_card
+from recipe import Batches, masked, optimize, pad, save_half, write_card
 
 LABELS = ("negative", "positive")
 LONGEST = 64
@@ -50,28 +50,6 @@ def train_tokenizer(texts: list[str], folder: Path) -> BertTokenizerFast:
     tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=256)
     tokenizer.save_pretrained(folder)
     return tokenizer
-
-
-class Batches:
-    """Endless batches of (ids, index), reshuffled each epoch."""
-
-    def __init__(self, rows: list[list[int]], tokens: int) -> None:
-        self.rows, self.tokens, self.rng = rows, tokens, random.Random(1)
-        self.epoch = iter(())
-
-    def next(self) -> list[int]:
-        batch = next(self.epoch, None)
-        if batch is None:
-            lengths = [len(row) for row in self.rows]
-            self.epoch = batches_by_length(lengths, self.tokens, self.rng)
-            batch = next(self.epoch)
-        return batch
-
-
-def masked(ids: torch.Tensor, tokenizer: BertTokenizerFast, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Replace a share of the words by [MASK]; the labels are the words there and -100 elsewhere."""
-    chosen = (torch.rand(ids.shape) < rate) & (ids > 4)
-    return ids.masked_fill(chosen, tokenizer.mask_token_id), ids.masked_fill(~chosen, -100)
 
 
 def accuracy(model: BertForSequenceClassification, rows: list[list[int]], labels: list[int]) -> float:
