@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from trine.artifact import Task
-from trine.export import attention, checkpoint, graph
+from trine.export import attention, checkpoint, deberta, graph
 from trine.export.attention import BidirectionalAttention, Packing
+from trine.export.deberta import Places
 
 MODEL = "model.onnx"
 
@@ -25,12 +26,14 @@ class _PackedEncoder(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = model
         self.task = task
+        self.distances = deberta.distances(model)
 
     def forward(
         self,
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor,
+        kv_pos: Tensor,
         pad: Tensor,
         unpad: Tensor,
         lens: Tensor,
@@ -38,8 +41,14 @@ class _PackedEncoder(torch.nn.Module):  # type: ignore[misc]
         first: Tensor,
     ) -> Tensor:
         options = _token_types(self.model, token_type_ids)
-        bidirectional = BidirectionalAttention(Packing(pad, unpad, lens), total)
-        with attention.traced_as(bidirectional), self._heads_see(first):
+        packing = Packing(pad, unpad, lens)
+        places = Places(position_ids, kv_pos, packing)
+        bidirectional = BidirectionalAttention(packing, total)
+        with (
+            attention.traced_as(bidirectional),
+            deberta.packed(self.model, self.distances, places),
+            self._heads_see(first),
+        ):
             answer = self.model(input_ids=input_ids, position_ids=position_ids, **options)
         rows: Tensor = answer.last_hidden_state if self.task is Task.EMBEDDING else answer.logits
         return rows if self.task is Task.CLASSIFICATION else rows[0]
@@ -67,6 +76,8 @@ def _first_tokens(model: PreTrainedModel, first: Tensor) -> Iterator[None]:
 
     def gather(_: torch.nn.Module, arguments: Any, output: Any) -> Any:
         output.last_hidden_state = output.last_hidden_state[0].index_select(0, first)[:, None]
+        if output.hidden_states is not None:  # DeBERTa's model reads the last of them
+            output.hidden_states = (output.last_hidden_state,)
         return output
 
     layers = "transformer" if hasattr(model.base_model, "transformer") else "encoder"
@@ -78,13 +89,14 @@ def _first_tokens(model: PreTrainedModel, first: Tensor) -> Iterator[None]:
 
 
 def export(model: PreTrainedModel, task: Task, folder: Path) -> None:
-    """Write model.onnx: input_ids, position_ids, token_type_ids, pad, unpad, lens, total, first, as far as `task` and architecture
-    read them, to `logits` or (embedding) `hidden`.
+    """Write model.onnx: input_ids, position_ids, token_type_ids, kv_pos, pad, unpad, lens, total, first, as far as `task` and
+    architecture read them, to `logits` or (embedding) `hidden`.
     """
     two_sequences = {
         "input_ids": graph.longs(1, 2, 3, 1, 2, 3, 1, 2)[None],
         "position_ids": graph.longs(0, 1, 2, 0, 1, 2, 3, 4)[None],
         "token_type_ids": graph.longs(0, 0, 0, 0, 0, 0, 0, 0)[None],
+        "kv_pos": graph.longs(0, 1, 2, 3, 4),
         "pad": graph.longs(0, 1, 2, 0, 0, 3, 4, 5, 6, 7),
         "unpad": graph.longs(0, 1, 2, 5, 6, 7, 8, 9),
         "lens": graph.ints(3, 5),
@@ -92,11 +104,13 @@ def export(model: PreTrainedModel, task: Task, folder: Path) -> None:
         "first": graph.longs(0, 3),
     }
     tokens, length = graph.TOKENS, graph.LENGTH
-    with attention.emitting(model):
+    encoder = _PackedEncoder(model, task)
+    registered = attention.emitting(model) if encoder.distances is None else contextlib.nullcontext()
+    with registered:
         graph.write(
-            _PackedEncoder(model, task),
+            encoder,
             arguments=list(two_sequences.values()),
-            dynamic=(tokens, tokens, tokens, length, length, length, None, length),
+            dynamic=(tokens, tokens, tokens, length, length, length, length, None, length),
             inputs=list(two_sequences),
             outputs=["hidden" if task is Task.EMBEDDING else "logits"],
             path=folder / MODEL,

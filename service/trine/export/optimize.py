@@ -1,6 +1,6 @@
 """What is done to a graph offline, after the export and before the proof. The export process.
 
-Fusion is left to ONNX Runtime, which does it while it loads: SkipLayerNormalization, BiasGelu, FastGelu and QuickGelu come out of
+An encoder's three projections become one product (packed_projection.py); all other fusion is left to ONNX Runtime, which does it while it loads: SkipLayerNormalization, BiasGelu, FastGelu and QuickGelu come out of
 what torch exports, and a graph stays one that other runtimes can read. What is taken out here is what nobody reads: names of the
 checkpoint's modules and Python stack traces, most of a graph file. Shapes stay: the fusions need them, and ONNX Runtime infers none
 behind GroupQueryAttention.
@@ -13,14 +13,16 @@ from pathlib import Path
 import onnx
 
 from trine.errors import ExportFailed
+from trine.export import packed_projection
 
 _DOMAINS = frozenset({"", "com.microsoft"})
 """Where a graph's operators may come from; one from elsewhere would be unknown to an engine."""
 
 
 def optimize(folder: Path) -> None:
-    """Rewrite every graph of `folder` in place; weights, beside it, are not touched."""
+    """Rewrite every graph of `folder` in place."""
     for path in sorted(folder.glob("*.onnx")):
+        packed_projection.fuse(path)
         model = onnx.load(str(path), load_external_data=False)
         _require_known_operators(model)
         _strip(model)

@@ -12,7 +12,6 @@ the rows are quantized once, and the threads of a decode step meet less often (d
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from trine.artifact import WeightForm
+from trine.export import external_data
 
 _LEVELS = {WeightForm.S8: 127, WeightForm.U8: 127, WeightForm.S7: 63}
 _ZERO = 128
@@ -31,10 +31,6 @@ _SMALLEST = np.float32(1e-9)
 _MIN_OUTPUTS = 16
 """Products with fewer outputs stay in float32: a classifier's last layer costs nothing, and its errors are the answer's."""
 _CONTRIB = "com.microsoft"
-_EXTERNAL_BYTES = 1024
-"""Tensors from this size on are stored beside the graph."""
-_ALIGNMENT = 4096
-"""Offsets of stored tensors; ONNX Runtime maps them into memory in pages."""
 
 
 def weight_form(cpuinfo: Path = Path("/proc/cpuinfo")) -> WeightForm:
@@ -57,7 +53,7 @@ def quantize(source: Path, target: Path, form: WeightForm) -> None:
     for path in sorted(source.glob("*.onnx")):
         model = onnx.load(str(path))
         rewrite(model, form)
-        _save(model, target / path.name)
+        external_data.save(model, target / path.name)
 
 
 def rewrite(model: onnx.ModelProto, form: WeightForm) -> None:
@@ -213,20 +209,3 @@ def quantize_weight(
     if form is WeightForm.U8:
         return (integers + _ZERO).astype(np.uint8), scales
     return integers.astype(np.int8), scales
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write the graph, and its large tensors to `path`.data, each at the beginning of a page."""
-    location = f"{path.name}.data"
-    with path.with_name(location).open("wb") as file:
-        for tensor in _large(model):
-            file.write(bytes(-file.tell() % _ALIGNMENT))
-            external_data_helper.set_external_data(tensor, location, file.tell(), len(tensor.raw_data))
-            file.write(tensor.raw_data)
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
-    path.write_bytes(model.SerializeToString())
-
-
-def _large(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    return (tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _EXTERNAL_BYTES)

@@ -15,6 +15,7 @@ from transformers import (
     AlbertTokenizer,
     BertTokenizer,
     CamembertTokenizer,
+    DebertaV2Tokenizer,
     DistilBertTokenizer,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
@@ -74,6 +75,7 @@ TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerFast]] = {
     "Camembert": lambda: _unigram(
         CamembertTokenizer, ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<s>", "</s>", "<mask>"]
     ),
+    "DebertaV2": lambda: _unigram(DebertaV2Tokenizer, ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]),
 }
 """By the beginning of the architectures' names."""
 
@@ -101,6 +103,17 @@ _SETTINGS: Mapping[str, Settings] = {
     "Albert": _BERT
     | {"embedding_size": 32, "num_hidden_layers": 4, "num_hidden_groups": 2, "classifier_dropout_prob": 0.0},
     "Camembert": _ROBERTA,
+    "DebertaV2": _BERT
+    | {
+        "relative_attention": True,
+        "position_buckets": 16,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+        "layer_norm_eps": 1e-7,
+    },
 }
 
 CLASSIFIER, LABELER, EMBEDDER = (
