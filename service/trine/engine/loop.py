@@ -44,6 +44,9 @@ class Scheduler(Protocol[I]):
     def discard(self, call: Call, /) -> int:
         """Forget all items of a call. Returns the tokens that were computed in vain."""
 
+    def late(self) -> list[Call]:
+        """The calls that cannot be answered before their deadline any more."""
+
     def choose(self) -> list[I]: ...
 
     def run(self, batch: Sequence[I], /) -> Sequence[Any]: ...
@@ -185,10 +188,12 @@ class Loop(Generic[I]):
             self._close(call, frames.Gone(number))
 
     def _expire(self) -> None:
-        """End the calls whose deadline has passed, waiting or running. The window keeps their number small."""
+        """End the calls whose deadline has passed, waiting or running, or cannot be kept. The window keeps their number small."""
         now = self._clock()
         for call in [call for call in self._calls.values() if call.deadline <= now]:
             self._fail(call, _late())
+        for call in self._scheduler.late():
+            self._fail(call, DeadlineExceeded("the deadline comes too soon for what was asked"))
 
     # --- to the front ------------------------------------------------------------------------------------------------
 

@@ -36,18 +36,20 @@ from trine.artifact import Artifact, Family, Target, Task, open_artifact
 from trine.engine.loop import Loop, Scheduler
 from trine.engine.runtime import paged_cache
 from trine.engine.runtime.decoder import DecoderRunner
-from trine.engine.runtime.device import Device
+from trine.engine.runtime.device import RUNTIME, Device
 from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.kv import slots_for
 from trine.engine.runtime.paged_decoder import PagedDecoderRunner
 from trine.engine.runtime.sampler import Choice
 from trine.engine.runtime.selftest import drift
 from trine.engine.runtime.seq2seq import Seq2SeqRunner
-from trine.engine.scheduling.budget import measured_budget
 from trine.engine.scheduling.call import Call
 from trine.engine.scheduling.continuous import DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.dynamic import DynamicBatcher
+from trine.engine.scheduling.kept import KeptSweep
 from trine.engine.scheduling.meter import Meter
+from trine.engine.scheduling.pace import Pace
+from trine.engine.scheduling.sweep import sweep
 from trine.engine.tasks.classification import Classification
 from trine.engine.tasks.embedding import Embedding
 from trine.engine.tasks.generation import Generation
@@ -67,6 +69,8 @@ logger = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _MAX_CHUNK = {Target.CPU: 64, Target.CUDA: 256}
 """Most prompt tokens of one row in one step; it also sizes the rows of the cache."""
+_UNDISTURBED = 0.8
+"""Processors that a sweep had if it is worth keeping: others had the rest, and tomorrow they may be gone (docs/decisions/0015)."""
 
 Runner = EncoderRunner | DecoderRunner | PagedDecoderRunner | Seq2SeqRunner
 AnyTask = Classification | TokenClassification | Embedding | Generation | Translation | Summarization
@@ -134,7 +138,7 @@ def _load(options: argparse.Namespace, sock: socket.socket) -> tuple[Loop[Any], 
     runner = _runner(artifact, options, device)
     self_test_drift = _self_test(artifact, runner)
     meter = Meter(time.monotonic)
-    scheduler: Scheduler[Any] = _scheduler(runner, _budget(artifact, runner, options), options, meter)
+    scheduler: Scheduler[Any] = _scheduler(artifact, runner, options, meter)
     task = _task(artifact)
     slots = 0 if isinstance(runner, EncoderRunner) else runner.slots
     if isinstance(task, GenerativeTask):
@@ -172,28 +176,33 @@ def _runner(artifact: Artifact, options: argparse.Namespace, device: Device) -> 
     return Seq2SeqRunner(artifact, threads, slots)
 
 
-def _budget(artifact: Artifact, runner: Runner, options: argparse.Namespace) -> int:
-    """Tokens of a batch, or of a mixed step."""
-    most: int = options.batch_tokens
-    if not isinstance(runner, EncoderRunner):
-        return most
-    manifest = artifact.manifest
-    token, context = manifest.self_test.inputs[0][0], manifest.limits.max_input_tokens
-    budget = measured_budget(runner, token, context, most, options.max_batch_ms / 1000, time.perf_counter)
-    logger.info("batches of up to %d tokens", budget)
-    return budget
-
-
 def _scheduler(
-    runner: Runner, budget: int, options: argparse.Namespace, meter: Meter
+    artifact: Artifact, runner: Runner, options: argparse.Namespace, meter: Meter
 ) -> DynamicBatcher | DecoderBatcher[Any] | EncoderDecoderBatcher[Any]:
     match runner:
         case EncoderRunner():
-            return DynamicBatcher(runner, budget)
+            return DynamicBatcher(runner, _pace(artifact, runner, options), time.monotonic)
         case DecoderRunner() | PagedDecoderRunner():
-            return DecoderBatcher(runner, budget, meter, options.prefix_cache_bytes)
+            return DecoderBatcher(runner, options.batch_tokens, meter, options.prefix_cache_bytes)
         case Seq2SeqRunner():
-            return EncoderDecoderBatcher(runner, budget, meter)
+            return EncoderDecoderBatcher(runner, options.batch_tokens, meter)
+
+
+def _pace(artifact: Artifact, runner: EncoderRunner, options: argparse.Namespace) -> Pace:
+    """How long batches last, from a sweep that was kept beside the artifact, or that is made now."""
+    manifest, most, longest = artifact.manifest, options.batch_tokens, options.max_batch_ms / 1000
+    settings = [RUNTIME, options.threads, most, longest, manifest.files["model.onnx"].sha256]
+    kept = KeptSweep(artifact.folder.parent, settings)
+    points = kept.read()
+    if points is None:
+        token, context = manifest.self_test.inputs[0][0], manifest.limits.max_input_tokens
+        began, used = time.perf_counter(), time.process_time()
+        points = sweep(runner, token, context, most, longest, time.perf_counter)
+        if time.process_time() - used > _UNDISTURBED * (time.perf_counter() - began):
+            kept.write(points)
+    pace = Pace(most, longest, points)
+    logger.info("batches of up to %d tokens", pace.budget)
+    return pace
 
 
 def _task(artifact: Artifact) -> AnyTask:

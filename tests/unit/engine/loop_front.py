@@ -21,6 +21,7 @@ from trine.engine.loop import Loop, Scheduler
 from trine.engine.scheduling.continuous import DecoderBatcher, EncoderDecoderBatcher
 from trine.engine.scheduling.dynamic import DynamicBatcher
 from trine.engine.scheduling.meter import Meter
+from trine.engine.scheduling.pace import Pace
 from trine.engine.tasks.classification import Classification
 from trine.engine.tasks.generation import Generation
 from trine.engine.tasks.translation import Translation
@@ -43,7 +44,7 @@ class Front:
         if family == "encoder":
             self.runner = AlphabetEncoder()
             self.scheduler, task = (
-                DynamicBatcher(self.runner, BUDGET),
+                DynamicBatcher(self.runner, Pace(BUDGET), self.clock),
                 Classification(classifier(), NumberTokenizer()),
             )
         elif family == "decoder":

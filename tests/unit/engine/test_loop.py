@@ -111,7 +111,7 @@ def test_the_rest_of_a_call_waits_for_the_next_batch(encoder: Front) -> None:
     assert encoder.open == {1}
     encoder.turn()
     assert len(encoder.closed[1].classified) == 3
-    assert encoder.runner.batches == [[10], [10, 1]]
+    assert encoder.runner.batches == [[1, 10], [10]]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import socket
 import subprocess
@@ -238,3 +239,25 @@ def test_a_search_has_at_most_as_many_beams_as_there_are_rows(tmp_path: Path, we
         refused, answer = engine.receive(), engine.receive()
         assert (refused.id, refused.reason, refused.field) == (5, "INVALID_INPUT", "beam_search.beams")
         assert len(answer.generated[0].hypotheses) == 4
+
+
+def _budget(folder: Path) -> int:
+    """Tokens of a batch, as an engine says in its log once it is live."""
+    engine = Engine(folder)
+    assert isinstance(engine.receive(), frames.Ready)
+    engine.close()
+    _, log = engine.process.communicate(timeout=20)
+    (told,) = re.findall(rb"batches of up to (\d+) tokens", log)
+    return int(told)
+
+
+def test_what_was_measured_is_kept_for_the_next_start(tmp_path: Path, weights: Weights) -> None:
+    folder = write(tmp_path / "artifact", Family.ENCODER, weights)
+    while not (found := list(tmp_path.glob("sweeps/*"))):  # on a busy machine nothing is kept
+        assert _budget(folder) in range(32, 65)
+    (kept,) = found
+    assert [tokens for tokens, _ in json.loads(kept.read_bytes())] == [8, 16, 32, 64]
+    kept.write_text("[[8, 0.05], [16, 0.1], [32, 0.2]]")
+    assert _budget(folder) == 32
+    kept.write_text("no sweep")
+    assert _budget(folder) in range(32, 65)

@@ -24,6 +24,7 @@ from trine.engine.runtime.encoder import EncoderRunner
 from trine.engine.runtime.selftest import drift
 from trine.engine.scheduling.dynamic import DynamicBatcher
 from trine.engine.scheduling.meter import Meter
+from trine.engine.scheduling.pace import Pace
 from trine.engine.tasks.classification import softmax
 
 CLS, SEP = 20, 21
@@ -68,7 +69,9 @@ class Engine:
         runner, meter = EncoderRunner(artifact, 1), Meter(lambda: 0.0)
         assert drift(artifact, runner) < 1e-5
         task: Any = main._task(artifact)
-        self.loop: Loop[Any] = Loop(self._theirs, task, DynamicBatcher(runner, 64), meter, lambda: 0.0)
+        self.loop: Loop[Any] = Loop(
+            self._theirs, task, DynamicBatcher(runner, Pace(64), lambda: 0.0), meter, lambda: 0.0
+        )
         self._unpack = frames.Unpacker(frames.ToFront)
 
     def close(self) -> None:
@@ -201,5 +204,5 @@ def test_the_warm_up_runs_every_task(artifacts: dict[Task, Artifact], task: Task
     runs = []
     run = runner.run
     runner.run = lambda *given: runs.append(given) or run(*given)  # type: ignore[method-assign,func-returns-value]
-    main._warm_up(DynamicBatcher(runner, 64), subject)
+    main._warm_up(DynamicBatcher(runner, Pace(64), lambda: 0.0), subject)
     assert len(runs) == 1

@@ -18,6 +18,9 @@ from trine.errors import NotPossible
 
 logger = logging.getLogger(__name__)
 
+RUNTIME = f"onnxruntime {ort.__version__}"
+"""What graphs run with: figures of speed hold for one version."""
+
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 

@@ -54,6 +54,10 @@ class ContinuousBatcher(ABC, Generic[S]):
         self._rows.release(gone)
         return sum(_computed(sequence) for sequence in gone)
 
+    def late(self) -> list[Call]:
+        """None: how long a generation takes shows only when it ends."""
+        return []
+
     @abstractmethod
     def choose(self) -> list[S]:
         """Admit what may run, set each running sequence's `chunk`, return those with one."""

@@ -275,8 +275,15 @@ def searched(prompt: Sequence[int], width: int, limit: int) -> list[list[int]]:
             return search.texts
 
 
-def call(number: int = 1, *, caller: str = "one", priority: int = 2, inputs: int = 1) -> Call:
-    return Call(number, caller, priority, float("inf"), 1000.0, inputs)
+def call(
+    number: int = 1,
+    *,
+    caller: str = "one",
+    priority: int = 2,
+    inputs: int = 1,
+    deadline: float = float("inf"),
+) -> Call:
+    return Call(number, caller, priority, deadline, 1000.0, inputs)
 
 
 def generation(prompt: Sequence[int], limit: int, of: Call | None = None, **changes: Any) -> Generation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.engine.scheduling.stand_ins import call
@@ -45,13 +45,27 @@ def test_callers_take_turns() -> None:
     ]
 
 
-def test_a_turn_survives_between_two_takes() -> None:
-    """The caller of the thousand has had its turn when the other arrives."""
+def test_who_has_just_come_goes_before_those_who_had_their_turn() -> None:
+    """Also when it comes again: it has its next turn in the next round, for which the others wait as well."""
     queue = FairQueue[Item]()
-    queue.add(items(call(1, caller="thousand"), 3))
+    queue.add(items(call(1, caller="thousand"), 5))
     pop(queue)
     queue.add(items(call(2, caller="one"), 1))
-    assert drain(queue) == [("thousand", 1), ("one", 0), ("thousand", 2)]
+    assert pop(queue).call.id == 2
+    queue.add(items(call(3, caller="one"), 1))
+    assert drain(queue) == [("thousand", 1), ("one", 0), ("thousand", 2), ("thousand", 3), ("thousand", 4)]
+
+
+def test_ever_new_callers_let_a_round_end() -> None:
+    queue = FairQueue[Item]()
+    queue.add(items(call(0, caller="thousand"), 9))
+    pop(queue)
+    taken = []
+    for number in range(3 * PATIENCE):
+        queue.add(items(call(number, caller=f"new {number}"), 1))
+        queue.add(items(call(number, caller=f"newer {number}"), 1))
+        taken.append(pop(queue).call.caller)
+    assert PATIENCE // 2 <= taken.index("thousand") <= PATIENCE
 
 
 def test_one_caller_is_served_in_order_of_arrival() -> None:
@@ -72,7 +86,20 @@ def test_the_earliest_deadline_of_a_caller_goes_first() -> None:
     other.deadline = 0.5
     queue.add(items(other, 1))
     taken = [pop(queue).call.id for _ in range(len(queue))]
-    assert taken == [3, 9, 3, 1, 1, 2, 2, 0, 0], "between callers turns count, not deadlines"
+    assert taken == [9, 3, 3, 1, 1, 2, 2, 0, 0], (
+        "in a round the earliest deadline, but one turn for each caller"
+    )
+
+
+def test_an_earlier_deadline_moves_a_caller_up_and_its_leaving_down() -> None:
+    queue = FairQueue[Item]()
+    for number, caller, deadline in [(1, "one", 5.0), (2, "two", 4.0), (3, "one", 3.0)]:
+        queue.add(items(call(number, caller=caller, deadline=deadline), 1))
+    first = queue.first()
+    assert first is not None
+    assert first.call.id == 3
+    queue.discard(first.call)
+    assert [pop(queue).call.id for _ in range(2)] == [2, 1]
 
 
 def test_higher_priority_goes_first() -> None:
@@ -136,6 +163,7 @@ def test_a_callers_own_items_do_not_overtake_one_another() -> None:
     assert queue.first(lambda item: item.index == 1) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -159,4 +187,22 @@ def test_nothing_is_lost_or_doubled(actions: list[tuple[str, int, int]]) -> None
         elif waiting:
             waiting.remove(pop(queue))
         assert len(queue) == len(waiting)
+        assert queue.callers == len({(item.call.priority, item.call.caller) for item in waiting})
     assert {id(pop(queue)) for _ in range(len(queue))} == {id(item) for item in waiting}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("0123"), st.floats(0, 100), st.integers(1, 4)), min_size=1, max_size=40
+    )
+)
+def test_whatever_the_deadlines_turns_are_equal(calls: list[tuple[str, float, int]]) -> None:
+    """Of two callers of whom something waits all the time, none is ever two turns ahead of the other."""
+    queue, turns = FairQueue[Item](), dict.fromkeys("0123", 0)
+    for name in turns:
+        queue.add(items(call(0, caller=name, deadline=50.0), 100))
+    for number, (name, deadline, count) in enumerate(calls):
+        queue.add(items(call(number, caller=name, deadline=deadline), count))
+        turns[pop(queue).call.caller] += 1
+        assert max(turns.values()) - min(turns.values()) <= 1
