@@ -21,6 +21,19 @@ class Settings(BaseSettings):
     import_root: Path = Field(default_factory=Path.cwd)
     """Checkpoint folders may be registered only from below here."""
 
+    hub_endpoint: str = ""
+    """The hub that checkpoints may be fetched from, as https://huggingface.co. Empty: none, nothing is ever fetched."""
+    hub_token_file: Path | None = None
+    """A file with the hub's access token, for private repositories."""
+    hub_cache: Path | None = None
+    """Where fetched files are kept, so that a broken download goes on. Unset: `.hub` in the repository."""
+    max_versions: int = Field(0, ge=0)
+    """READY versions kept of a checkpoint; a registration beyond removes the oldest that no alias names and nobody has loaded. 0: all."""
+    max_repository_bytes: int = Field(0, ge=0)
+    """Disk that the repository may take; a registration beyond it is refused. 0: no limit."""
+    watch_interval: float = Field(2.0, gt=0)
+    """Seconds between two looks at the repository where its file system tells no changes, as on network volumes."""
+
     host: str = "127.0.0.1"
     """Address of the inference and the HTTP port."""
     grpc_port: int = Field(8001, ge=0, le=65535)
@@ -34,8 +47,10 @@ class Settings(BaseSettings):
     """Where to write the ports in use, as JSON, once the server listens; for scripts that ask for free ports."""
     reflection: bool = True
 
-    load: str = "live"
-    """What to load at start: "live" (every version that an alias `live` points at) or "none"."""
+    load: Literal["live", "lazy", "none"] = "live"
+    """What to load at start: every version that an alias `live` points at; "lazy": the same ones, each at its first request; "none"."""
+    memory_budget_bytes: int = Field(0, ge=0)
+    """Memory of all engines together; beyond it the one that was used least recently is unloaded (docs/decisions/0017). 0: no limit."""
 
     max_requests: int = Field(512, ge=1)
     """Requests in flight over all checkpoints; one more is refused with RESOURCE_EXHAUSTED."""

@@ -7,6 +7,7 @@ TrineError
 │   ├── CheckpointNotFound    no such checkpoint, version or alias
 │   ├── WrongTask             the checkpoint does something else
 │   └── NotPossible           the state of the checkpoint or of the server does not allow it
+│       └── RepositoryFull    its disk, or the part of it that the server may take
 ├── CheckpointRefused         the checkpoint is wrong, and its owner has to mend it
 │   ├── NotACheckpoint        the folder lacks a file, or a file does not parse
 │   ├── UnsafeCheckpoint      pickle weights, code, links out of the folder
@@ -66,6 +67,10 @@ class WrongTask(CallerError):
 
 class NotPossible(CallerError):
     reason = "NOT_POSSIBLE"
+
+
+class RepositoryFull(NotPossible):
+    reason = "REPOSITORY_FULL"
 
 
 class CheckpointRefused(TrineError):

@@ -1,83 +1,39 @@
-"""`trine register`, `list`, `show`, `load`, `unload`, `delete`, `health`: administration."""
+"""`trine list`, `show`, `report`, `watch`, `architectures`, `load`, `unload`, `delete`, `health`, and `alias`: administration."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 from typing import Annotated
 
 import typer
 
-from trine.cli import render
+from trine.cli import render, render_checkpoints
 from trine.cli.connection import AdminTarget, Json, Target, connect
-from trine.client import Progress, VersionInfo
+from trine.client import CheckpointInfo, VersionInfo
 from trine.client.channel import DEFAULT_ADMIN_TARGET, DEFAULT_TARGET
 
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME:VERSION.", show_default=False)]
 
 
-def register(
-    name: Annotated[str, typer.Argument(help="Name to register under.", show_default=False)],
-    path: Annotated[
-        str, typer.Argument(help="Checkpoint folder, on the server's machine.", show_default=False)
-    ],
-    task: Annotated[
-        str,
-        typer.Option(
-            help="classification, generation, translation or summarization.", show_default="from the config"
-        ),
+def list_all(
+    task: Annotated[str, typer.Option(help="As classification or translation.", show_default="any")] = "",
+    family: Annotated[
+        str, typer.Option(help="encoder, decoder or encoder-decoder.", show_default="any")
     ] = "",
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="fp32, int8, or auto: int8 where the gate passes, else fp32. On CUDA fp16 (auto) or bf16."
-        ),
-    ] = "auto",
-    gate: Annotated[
-        str, typer.Option(help="enforce, or report: publish whatever the gate says, marked as overridden.")
-    ] = "enforce",
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Leave the name on the version that it means now.")
-    ] = False,
+    state: Annotated[
+        str, typer.Option(help="ready, failed, exporting or verifying.", show_default="any")
+    ] = "",
+    base: Annotated[str, typer.Option(help="What they were fine-tuned from.", show_default="any")] = "",
     json: Json = False,
     admin_target: AdminTarget = DEFAULT_ADMIN_TARGET,
 ) -> None:
-    """Export a checkpoint folder, prove the export, and publish it as a new version."""
-    last: Progress | None = None
-    with (
-        connect(admin_target=admin_target) as client,
-        client.register(
-            name, os.path.abspath(path), task=task, precision=precision, gate=gate, hold=hold
-        ) as steps,
-        render.RegistrationProgress() as shown,
-    ):
-        for last in steps:
-            shown.update(last)
-    if last is None or last.version is None:
-        render.complain("the server ended the registration without a version")
-        raise typer.Exit(1)
-    _print_registered(last.version, last.existing, json)
-
-
-def _print_registered(version: VersionInfo, existing: bool, json: bool) -> None:
-    if json:
-        render.json_value(version)
-    elif version.state != "failed":
-        render.line(
-            f"{version.reference} {'was registered before' if existing else 'is registered'}: {version.engine_state}"
-        )
-    if version.state == "failed":
-        render.complain(f"{version.reference} failed: {version.reason}")
-        raise typer.Exit(1)
-
-
-def list_all(json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
-    """List all versions of all checkpoints."""
+    """List the versions of all checkpoints, or those of a kind."""
     with connect(admin_target=admin_target) as client:
-        found = client.list()
+        found = client.list(task=task, family=family, state=state, base_checkpoint=base)
     if json:
         render.json_value(found)
     else:
-        render.checkpoints(found)
+        render_checkpoints.checkpoints(found)
 
 
 def show(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
@@ -87,7 +43,48 @@ def show(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAUL
     if json:
         render.json_value(found)
     else:
-        render.checkpoint(found)
+        render_checkpoints.checkpoint(found)
+
+
+def report(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+    """Show how the export of a version went. Exit status 1 where it has no report."""
+    with connect(admin_target=admin_target) as client:
+        found = client.export_report(name)
+    if json:
+        render.json_value(found)
+    elif found is not None:
+        render_checkpoints.report(found)
+    if found is None:
+        render.complain(f"{name} has no report of its export")
+        raise typer.Exit(1)
+
+
+def watch(
+    name: Annotated[str, typer.Argument(help="One name.", show_default="all")] = "",
+    json: Json = False,
+    admin_target: AdminTarget = DEFAULT_ADMIN_TARGET,
+) -> None:
+    """Print checkpoints as they are, then each anew whenever it changes, until interrupted. With --json one object a line."""
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        connect(admin_target=admin_target) as client,
+        client.watch(name) as changes,
+    ):
+        for told in changes:
+            if json:
+                render.json_line(told)
+            else:
+                render_checkpoints.change(told)
+
+
+def architectures(json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+    """List the architectures that the server exports."""
+    with connect(admin_target=admin_target) as client:
+        found = client.architectures()
+    if json:
+        render.json_value(found)
+    else:
+        render_checkpoints.architectures(found)
 
 
 def load(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
@@ -121,6 +118,37 @@ def delete(
         render.json_value({"deleted": name})
     else:
         render.line(f"{name} is deleted")
+
+
+def set_alias(
+    name: Annotated[
+        str, typer.Argument(help="NAME:VERSION, or NAME@ALIAS for what that means.", show_default=False)
+    ],
+    alias: Annotated[str, typer.Argument(help='As "live" or "canary".', show_default=False)],
+    json: Json = False,
+    admin_target: AdminTarget = DEFAULT_ADMIN_TARGET,
+) -> None:
+    """Point an alias at a version. What the alias is answered by is loaded first; no call fails. Setting it back is the rollback."""
+    with connect(admin_target=admin_target) as client:
+        _print_aliases(client.set_alias(name, alias), json)
+
+
+def delete_alias(
+    name: Annotated[str, typer.Argument(help="NAME@ALIAS.", show_default=False)],
+    json: Json = False,
+    admin_target: AdminTarget = DEFAULT_ADMIN_TARGET,
+) -> None:
+    """Remove an alias; the version stays."""
+    with connect(admin_target=admin_target) as client:
+        _print_aliases(client.delete_alias(name), json)
+
+
+def _print_aliases(found: CheckpointInfo, json: bool) -> None:
+    if json:
+        render.json_value(found)
+        return
+    for alias, number in sorted(found.aliases.items()):
+        render.line(f"{found.name}@{alias} is {found.name}:{number}")
 
 
 def health(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trine import __version__
-from trine.cli import checkpoints, inference, reading
+from trine.cli import checkpoints, exporting, inference, reading, registering
 from trine.cli.serve import serve
 
 app = typer.Typer(
@@ -34,10 +34,20 @@ def main(
     """Serve transformer checkpoints over gRPC: register, prove, classify, embed, generate, translate, summarize."""
 
 
+aliases = typer.Typer(help="Move and remove the names of versions.", no_args_is_help=True)
+aliases.command("set")(checkpoints.set_alias)
+aliases.command("delete")(checkpoints.delete_alias)
+
 app.command()(serve)
-app.command()(checkpoints.register)
+app.command()(registering.register)
+app.command()(exporting.export)
+app.command("import")(registering.import_artifact)
 app.command("list")(checkpoints.list_all)
 app.command()(checkpoints.show)
+app.command()(checkpoints.report)
+app.command()(checkpoints.watch)
+app.command()(checkpoints.architectures)
+app.add_typer(aliases, name="alias")
 app.command()(checkpoints.load)
 app.command()(checkpoints.unload)
 app.command()(checkpoints.delete)

@@ -8,12 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from trine.cli import render
+from trine.errors import TrineError
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free port.", show_default=False)]
 Address = Annotated[str | None, typer.Option(show_default=False)]
 
 
 def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TRINE_CONFIG",
+            help="File that declares settings and checkpoints, as examples/trine.toml.",
+            show_default=False,
+        ),
+    ] = None,
     repository: Annotated[
         Path | None,
         typer.Option(help="Folder that is the registry. Default: var/repository.", show_default=False),
@@ -34,25 +43,30 @@ def serve(
         Path | None, typer.Option(help="Where to write the ports in use, as JSON.", show_default=False)
     ] = None,
     load: Annotated[
-        str | None, typer.Option(help="What to load at start: live or none.", show_default=False)
+        str | None, typer.Option(help="What to load at start: live, lazy or none.", show_default=False)
     ] = None,
 ) -> None:
     """Run a server: gRPC on 8001, HTTP (/metrics, /livez, /readyz) on 8002, administration on 8003."""
-    given = {name: value for name, value in locals().items() if value is not None}
+    given = {name: value for name, value in locals().items() if value is not None and name != "config"}
     try:
         # Only now: a client's machine has nothing of what the server needs.
-        from trine import app, config
+        from trine import app
+        from trine.config import Settings
+        from trine.front.serving import declaration
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "trine":
             raise
         render.complain(f"serving needs the package {error.name}: pip install 'trine[serve]'")
         raise typer.Exit(1) from None
     try:
-        settings = config.Settings(**given)
+        settings = declaration.read_file(config).settings(given) if config else Settings(**given)
+    except TrineError as error:
+        render.complain(f"{config}: {error.message}")
+        raise typer.Exit(2) from None
     except ValueError as error:  # pydantic's own, which the base installation lacks
         render.complain(_settings_at_fault(error))
         raise typer.Exit(2) from None
-    raise typer.Exit(app.main(settings))
+    raise typer.Exit(app.main(settings, config))
 
 
 def _settings_at_fault(error: ValueError) -> str:

@@ -19,7 +19,17 @@ from trine.client.answers import (
     Usage,
 )
 from trine.client.blocking import Client
-from trine.client.checkpoints import CheckpointInfo, Parity, ParityCheck, Progress, VersionInfo
+from trine.client.checkpoints import (
+    Architecture,
+    Change,
+    CheckpointInfo,
+    ExportReport,
+    Lineage,
+    Parity,
+    ParityCheck,
+    Progress,
+    VersionInfo,
+)
 from trine.client.reading_answers import (
     Classification,
     Embedding,
@@ -32,17 +42,21 @@ from trine.client.streams import AsyncStream, Stream
 
 __all__ = [
     "Alternative",
+    "Architecture",
     "AsyncClient",
     "AsyncStream",
+    "Change",
     "CheckpointInfo",
     "Classification",
     "Client",
     "Delta",
     "Embedding",
     "Entity",
+    "ExportReport",
     "Generation",
     "Hypothesis",
     "Label",
+    "Lineage",
     "Outcome",
     "Parity",
     "ParityCheck",

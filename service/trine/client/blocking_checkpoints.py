@@ -6,13 +6,21 @@ import builtins
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from trine.client import channel, checkpoints
-from trine.client.checkpoints import CheckpointInfo, Progress, VersionInfo
+from trine.client import channel, checkpoint_requests, checkpoints
+from trine.client.checkpoint_requests import ListOptions, RegisterOptions
+from trine.client.checkpoints import (
+    Architecture,
+    Change,
+    CheckpointInfo,
+    ExportReport,
+    Progress,
+    VersionInfo,
+)
 from trine.client.failures import failure
 from trine.client.streams import Stream
 from trine.v1 import checkpoint_pb2 as admin_pb
@@ -65,22 +73,31 @@ class Checkpoints:
     def register(
         self,
         name: str,
-        path: str | os.PathLike[str],
+        source: str | os.PathLike[str],
         *,
-        task: str = "",
-        precision: str = "",
-        gate: str = "",
-        hold: bool = False,
         timeout: float | None = None,
+        **options: Unpack[RegisterOptions],
     ) -> Stream[Progress]:
-        """Export, prove and publish the checkpoint folder `path`, absolute and in the server's own file system.
+        """Export, prove and publish a checkpoint: a folder, absolute and in the server's own file system, or "hub:owner/name".
 
-        The last step has the version. `precision` is fp32, int8 or auto (int8 where the gate passes, else fp32), and on CUDA fp16,
-        bf16 or auto (fp16); with `gate` "report" the version is published whatever the gate says, and says so. `hold` keeps the name on the version that it means now. Leaving early cancels it.
+        The last step has the version. Leaving early cancels it. Options: see RegisterOptions.
         """
-        request = checkpoints.register_request(name, path, task, precision, gate, hold)
+        request = checkpoint_requests.register(name, source, options)
         call = self._checkpoints.RegisterCheckpoint(request, timeout=timeout)
         return Stream(call, checkpoints.progress, self._admin_target)
+
+    def import_artifact(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        hold: bool = False,
+        timeout: float | None = None,
+    ) -> tuple[VersionInfo, bool]:
+        """Publish an exported artifact, a folder in the server's own file system: the version, and whether it was there before."""
+        request = admin_pb.ImportCheckpointRequest(name=name, path=os.fspath(path), hold=hold)
+        response = self._administer(self._checkpoints.ImportCheckpoint, request, timeout)
+        return checkpoints.version(response.version), response.existing
 
     def get(self, checkpoint: str, *, timeout: float | None = None) -> CheckpointInfo:
         """A checkpoint with all its versions, or with the one that NAME@ALIAS or NAME:VERSION means."""
@@ -105,16 +122,52 @@ class Checkpoints:
         request = admin_pb.DeleteCheckpointRequest(checkpoint=checkpoint)
         self._administer(self._checkpoints.DeleteCheckpoint, request, timeout)
 
-    def list(self, *, timeout: float | None = None) -> builtins.list[CheckpointInfo]:
-        """All checkpoints, in order of their names; as many calls as there are pages."""
+    def list(
+        self, *, timeout: float | None = None, **options: Unpack[ListOptions]
+    ) -> builtins.list[CheckpointInfo]:
+        """The checkpoints that have a version of the kind, in order of their names; as many calls as there are pages.
+
+        Options: see ListOptions.
+        """
         found: builtins.list[CheckpointInfo] = []
-        request = admin_pb.ListCheckpointsRequest()
+        token = ""
         while True:
+            request = checkpoint_requests.list_page(token, options)
             page = self._administer(self._checkpoints.ListCheckpoints, request, timeout)
             found += map(checkpoints.checkpoint, page.checkpoints)
-            if not page.next_page_token:
+            token = page.next_page_token
+            if not token:
                 return found
-            request = admin_pb.ListCheckpointsRequest(page_token=page.next_page_token)
+
+    def set_alias(self, checkpoint: str, alias: str, *, timeout: float | None = None) -> CheckpointInfo:
+        """Point an alias at NAME:VERSION, or at what NAME@ALIAS means; no call to it fails meanwhile. Moving it back is the rollback."""
+        request = admin_pb.SetAliasRequest(checkpoint=checkpoint, alias=alias)
+        response = self._administer(self._checkpoints.SetAlias, request, timeout)
+        return checkpoints.checkpoint(response.checkpoint)
+
+    def delete_alias(self, checkpoint: str, *, timeout: float | None = None) -> CheckpointInfo:
+        """Remove NAME@ALIAS; the version stays."""
+        request = admin_pb.DeleteAliasRequest(checkpoint=checkpoint)
+        response = self._administer(self._checkpoints.DeleteAlias, request, timeout)
+        return checkpoints.checkpoint(response.checkpoint)
+
+    def watch(self, name: str = "", *, timeout: float | None = None) -> Stream[Change]:
+        """All checkpoints, or one, as they are; then each anew whenever it changes, whichever server of the repository changed it."""
+        request = admin_pb.WatchCheckpointsRequest(checkpoint=name)
+        call = self._checkpoints.WatchCheckpoints(request, timeout=timeout)
+        return Stream(call, checkpoints.change, self._admin_target)
+
+    def export_report(self, checkpoint: str, *, timeout: float | None = None) -> ExportReport | None:
+        """How the export of a version went; None where there is no report."""
+        request = admin_pb.GetExportReportRequest(checkpoint=checkpoint)
+        response = self._administer(self._checkpoints.GetExportReport, request, timeout)
+        return checkpoints.report(response)
+
+    def architectures(self, *, timeout: float | None = None) -> builtins.list[Architecture]:
+        """What the server exports, in order of names."""
+        request = admin_pb.ListArchitecturesRequest()
+        response = self._administer(self._checkpoints.ListArchitectures, request, timeout)
+        return builtins.list(map(checkpoints.architecture, response.architectures))
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

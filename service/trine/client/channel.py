@@ -3,7 +3,7 @@
 service_config.json is for every language: any gRPC client can load it as its default service config. It spreads calls over all
 addresses of the target (round_robin) and retries UNAVAILABLE, while fewer than half of the recent calls fail. RESOURCE_EXHAUSTED is not
 retried: more load is no cure for load. gRPC retries a stream only until the server has begun to answer it; calls that change
-something (register, load, unload, delete) are never retried.
+something (register, load, alias, delete and the like) are never retried.
 """
 
 from __future__ import annotations

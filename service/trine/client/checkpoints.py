@@ -1,4 +1,4 @@
-"""What the administration calls send and answer: requests built, responses turned into frozen values. Pure functions, any thread.
+"""What the administration calls answer: responses turned into frozen values. Pure functions, any thread.
 
 States, families, tasks and precisions are lower-case words, as in trine.v1 without the prefix: "ready", "live", "encoder-decoder",
 "classification", "fp32"; "unspecified" where the server did not say, "unknown" where a newer server says what this client cannot name.
@@ -6,14 +6,12 @@ States, families, tasks and precisions are lower-case words, as in trine.v1 with
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from trine.errors import InvalidInput
 from trine.v1 import checkpoint_pb2 as pb
 
 
@@ -39,6 +37,21 @@ class Parity:
     checks: tuple[ParityCheck, ...]
     overridden: bool = False
     """Whether it failed and the version was published all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a version comes from, as far as it is known; what is not is empty."""
+
+    base_checkpoint: str = ""
+    """What it was fine-tuned from: a hub id or a name of the registry."""
+    base_digest: str = ""
+    training_data: str = ""
+    license: str = ""
+    source: str = ""
+    """A folder's name, the hub's id, or "artifact"."""
+    source_revision: str = ""
+    """The hub's commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,9 @@ class VersionInfo:
     create_time: datetime | None
     load_seconds: float | None
     restarts: int
+    lineage: Lineage = Lineage()
+    resident_bytes: int = 0
+    """Memory of the engine; 0 while unloaded."""
 
     @property
     def reference(self) -> str:
@@ -89,6 +105,40 @@ class CheckpointInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What a watch tells: a checkpoint as it is now, or that it is gone, or that only changes follow from here on."""
+
+    checkpoint: CheckpointInfo | None
+    """Without versions where it is deleted; None where `current` alone is told."""
+    deleted: bool
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """How an export went; what was not recorded is empty."""
+
+    parity: Parity | None
+    reason: str
+    """The gate's verdict in one line."""
+    recipe: str
+    packages: dict[str, str]
+    stage_seconds: dict[str, float]
+    network_isolation: str
+    limits: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One blueprint that the server exports."""
+
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    """The first is the default."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """One step of a registration; the last has the version."""
 
@@ -102,26 +152,9 @@ class Progress:
     """Whether nothing was exported, because the same content was registered before."""
 
 
-def register_request(
-    name: str, path: str | os.PathLike[str], task: str, precision: str, gate: str, hold: bool
-) -> pb.RegisterCheckpointRequest:
-    """Raises InvalidInput for a task, precision or gate that this client does not know.
-
-    The precision "auto" is the server's choice, as the empty word is.
-    """
-    return pb.RegisterCheckpointRequest(
-        name=name,
-        path=os.fspath(path),
-        task=_value(pb.Task, "task", task),
-        precision=_value(pb.Precision, "precision", "" if precision == "auto" else precision),
-        gate=_value(pb.Gate, "gate", gate),
-        hold=hold,
-    )
-
-
 def progress(response: pb.RegisterCheckpointResponse) -> Progress:
     return Progress(
-        _word(pb.Stage, "STAGE", response.stage),
+        word(pb.Stage, "STAGE", response.stage),
         response.fraction,
         response.message,
         version(response.version) if response.HasField("version") else None,
@@ -133,17 +166,43 @@ def checkpoint(message: pb.Checkpoint) -> CheckpointInfo:
     return CheckpointInfo(message.name, tuple(map(version, message.versions)), dict(message.aliases))
 
 
+def change(response: pb.WatchCheckpointsResponse) -> Change:
+    found = checkpoint(response.checkpoint) if response.HasField("checkpoint") else None
+    return Change(found, response.deleted, response.current)
+
+
+def report(response: pb.GetExportReportResponse) -> ExportReport | None:
+    """None where the version has none."""
+    if not response.HasField("report"):
+        return None
+    told = response.report
+    return ExportReport(
+        parity=_parity(told.parity) if told.HasField("parity") else None,
+        reason=told.reason,
+        recipe=told.recipe,
+        packages=dict(told.packages),
+        stage_seconds=dict(told.stage_seconds),
+        network_isolation=told.network_isolation,
+        limits=dict(told.limits),
+    )
+
+
+def architecture(message: pb.Architecture) -> Architecture:
+    tasks = tuple(word(pb.Task, "TASK", task) for task in message.tasks)
+    return Architecture(message.name, word(pb.Family, "FAMILY", message.family), tasks)
+
+
 def version(message: pb.Version) -> VersionInfo:
     return VersionInfo(
         checkpoint=message.checkpoint,
         number=message.number,
-        state=_word(pb.VersionState, "VERSION_STATE", message.state),
-        engine_state=_word(pb.EngineState, "ENGINE_STATE", message.engine_state),
+        state=word(pb.VersionState, "VERSION_STATE", message.state),
+        engine_state=word(pb.EngineState, "ENGINE_STATE", message.engine_state),
         reason=message.reason,
         architecture=message.architecture,
-        family=_word(pb.Family, "FAMILY", message.family),
-        task=_word(pb.Task, "TASK", message.task),
-        precision=_word(pb.Precision, "PRECISION", message.precision),
+        family=word(pb.Family, "FAMILY", message.family),
+        task=word(pb.Task, "TASK", message.task),
+        precision=word(pb.Precision, "PRECISION", message.precision),
         precision_reason=message.precision_reason,
         weight_form=message.weight_form,
         labels=tuple(message.labels),
@@ -158,6 +217,19 @@ def version(message: pb.Version) -> VersionInfo:
         if message.HasField("load_duration")
         else None,
         restarts=message.restarts,
+        lineage=_lineage(message.lineage),
+        resident_bytes=message.resident_bytes,
+    )
+
+
+def _lineage(message: pb.Lineage) -> Lineage:
+    return Lineage(
+        base_checkpoint=message.base_checkpoint,
+        base_digest=message.base_digest,
+        training_data=message.training_data,
+        license=message.license,
+        source=message.source,
+        source_revision=message.source_revision,
     )
 
 
@@ -170,23 +242,13 @@ def _parity(message: pb.ParityReport) -> Parity:
 
 
 # The generated enum wrappers share no public base class, hence Any.
-def _word(enum: Any, prefix: str, value: int) -> str:
+def word(enum: Any, prefix: str, value: int) -> str:
     """TASK_CLASSIFICATION -> "classification"."""
     if value not in enum.values():
         return "unknown"
     return str(enum.Name(value)).removeprefix(f"{prefix}_").lower().replace("_", "-")
 
 
-def _value(enum: Any, field: str, word: str) -> Any:
-    """ "classification" -> TASK_CLASSIFICATION; the empty word leaves the choice to the server."""
-    name = f"{field}_{word or 'unspecified'}".upper().replace("-", "_")
-    numbers = dict(enum.items())
-    if name not in numbers:
-        known = ", ".join(_word(enum, field.upper(), value) for value in numbers.values() if value)
-        raise InvalidInput(f"{field} must be one of {known}", field=field)
-    return numbers[name]
-
-
 def health(status: int) -> str:
     """Status of the standard health service: "serving", "not-serving"."""
-    return _word(health_pb2.HealthCheckResponse.ServingStatus, "", status)
+    return word(health_pb2.HealthCheckResponse.ServingStatus, "", status)

@@ -16,9 +16,10 @@ from optimum.exporters.tasks import TasksManager
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trine.artifact import CacheLayout, Family, Task
-from trine.errors import CheckpointRefused, NotACheckpoint, UnsupportedArchitecture
+from trine.errors import CheckpointRefused, NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture
 from trine.export.group_query_attention import HEAD_STEP
 from trine.export.plan import CheckpointInfo
+from trine.registry.rules.names import shown_word
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def _load_model(folder: Path, info: CheckpointInfo, config: PreTrainedConfig) ->
     )
     if type(model).__name__ != info.architecture:
         raise NotACheckpoint(f"the config's model type is not that of {info.architecture}")
+    _require_numbers(model)
     absent = {*loading["missing_keys"], *loading["mismatched_keys"]}
     if info.task is Task.EMBEDDING and getattr(model, "pooler", None) is not None:
         # the pooler is for classification: embeddings pass it by, and many checkpoints lack its weights
@@ -101,6 +103,14 @@ def _load_model(folder: Path, info: CheckpointInfo, config: PreTrainedConfig) ->
     if missing := len(absent):  # transformers would go on with random numbers
         raise NotACheckpoint(f"the weights lack {missing} of the tensors that {info.architecture} needs")
     return model
+
+
+def _require_numbers(model: PreTrainedModel) -> None:
+    for name, tensor in model.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise UnsafeCheckpoint(
+                f"the weights hold what is no number (NaN or infinite), in {shown_word(name, 'a tensor')}"
+            )
 
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -1,30 +1,37 @@
 """The export process: `python -I -m trine.export.child`, started by `trine.export.launcher`; recipe.py is what it does.
 
-The plan comes as the first line of standard input, which stays open as long as the server lives. Progress goes out as JSON lines
+Before anything of the checkpoint is read, the process gives up what it does not need (isolation.py), and it works on a copy of its own
+(snapshot.py). The plan comes as the first line of standard input, which stays open as long as the server lives. Progress goes out as JSON lines
 (see launcher) on what was standard output; whatever any library prints lands in standard error, a log.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
 from typing import IO, Any
 
-from trine.artifact import Target
 from trine.config import available_cores
-from trine.errors import ExportFailed, NotACheckpoint, TrineError
-from trine.export.plan import CheckpointInfo, ExportPlan, inspect
+from trine.errors import ExportFailed, TrineError
+from trine.export import isolation, snapshot
+from trine.export.plan import ExportPlan
 
 logger = logging.getLogger(__name__)
 
-_HEADROOM = 8 << 30
-"""Address space for libraries, threads and the trace, beside the weights."""
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full",
+    errno.EFBIG: "it wrote a larger file than it may",
+    errno.EMFILE: "it opened more files than it may",
+}
 
 
 class Channel:
@@ -54,34 +61,55 @@ def main() -> int:
     channel = Channel(_take_stdout())
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     plan = ExportPlan.from_json(sys.stdin.readline())
+    limits = isolation.limit_first(plan)
+    held = isolation.leave_the_network()  # while there is one thread: a namespace of its own is not for more
     threading.Thread(target=_die_with_the_server, daemon=True).start()
     try:
-        _export(plan, channel)
+        _export(plan, channel, limits, held)
     except TrineError as error:
         logger.info("refused", exc_info=True)
         channel.refused(error)
     except MemoryError:
         logger.exception("out of memory")
         channel.refused(ExportFailed("the export needs more memory than it may use"))
-    except Exception:
+    except Exception as error:
         logger.exception("the export failed")
-        channel.refused(ExportFailed(f"the export failed in its stage {channel.stage}"))
+        channel.refused(ExportFailed(f"the export failed in its stage {channel.stage}{_cause(error)}"))
     else:
         return 0
     return 1
 
 
-def _export(plan: ExportPlan, channel: Channel) -> None:
+def _export(plan: ExportPlan, channel: Channel, limits: dict[str, int], held: str) -> None:
     channel.progress("read", 0.0, "reading the checkpoint")
-    info = inspect(plan.checkpoint, plan.task, plan.precision, plan.gate)
-    if plan.digest and plan.digest != info.digest:
-        raise NotACheckpoint("the checkpoint's files changed after they were read")
-    _limit_memory(plan, info)
-    # The one late import: torch and its kin may print and reserve memory, so output and limits are settled before.
-    from trine.export import recipe
+    with snapshot.taken(plan) as (folder, info):
+        limits |= isolation.limit_for(plan, info)
+        # The late imports: torch and its kin may print and reserve memory, so output and limits are settled before.
+        from trine.export import recipe
+        from trine.export.conditions import Conditions
 
-    report = recipe.export(plan, info, plan.threads or available_cores(), channel.progress)
+        def give_up(error: TrineError) -> None:
+            logger.critical("gave up: %s", error.message)
+            channel.refused(error)
+            os._exit(1)
+
+        report = recipe.export(
+            dataclasses.replace(plan, checkpoint=folder),
+            info,
+            plan.threads or available_cores(),
+            channel.progress,
+            Conditions(held, limits, give_up),
+        )
     channel.verdict(report.passed, report.reason)
+
+
+def _cause(error: BaseException | None) -> str:
+    """What the system said, where it was asked for something: other words are other people's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _CAUSES:
+            return f": {_CAUSES[error.errno]}"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _take_stdout() -> IO[str]:
@@ -97,19 +125,6 @@ def _die_with_the_server() -> None:
         while sys.stdin.buffer.read(4096):
             pass
     os.killpg(0, signal.SIGKILL)
-
-
-def _limit_memory(plan: ExportPlan, info: CheckpointInfo) -> None:
-    """Address space: `plan.memory_bytes`, or three times the weights in float32 (half-precision files double) plus 8 GB.
-
-    None for CUDA, whose driver reserves addresses for all memory that there is.
-    """
-    if plan.precision is not None and plan.precision.target is Target.CUDA:
-        return
-    limit = plan.memory_bytes or 3 * 2 * info.weight_bytes + _HEADROOM
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ class Report:
             "overridden": self.parity.overridden,
             "reason": self.reason,
             "checks": checks,
-            "limits": asdict(self.limits),
+            "gate_limits": asdict(self.limits),
             **self.details,
         }
 

@@ -1,7 +1,7 @@
 """Runs one export in a process of its own and tells how it goes. The front process; imports nothing of the child's side.
 
-The child gets a clean environment (no tokens, no network for the hub), its own session, limits on its address space, and one
-socket as its standard input and output. The plan is the first line that it reads; it ends itself when that input closes, so
+The child gets a clean environment (no tokens, no network for the hub), its own session, and one socket as its standard input and
+output; it limits itself before it reads anything (isolation.py). The plan is the first line that it reads; it ends itself when that input closes, so
 it never outlives a server that was killed. It answers with JSON lines:
 
     {"stage": "export", "fraction": 0.5, "message": "..."}
@@ -40,6 +40,19 @@ _REQUIRED = ("torch", "transformers", "optimum", "onnx", "onnxscript")
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 _LOG_TAIL = 8192
+_LAST_WAIT = 5.0
+"""Seconds for a child that said its last word to end."""
+_CAUSES: dict[int, str] = {
+    signal.SIGXCPU: "it used more processor time than it may",
+    signal.SIGKILL: "it was killed, perhaps because the machine ran out of memory",
+    signal.SIGABRT: "it broke off, perhaps because it needed more memory than it may use",
+    signal.SIGSEGV: "it crashed, perhaps because it needed more memory than it may use",
+    signal.SIGBUS: "it crashed, perhaps because the disk is full",
+}
+
+
+class _Died(Exception):
+    """The child's output ended without a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,13 @@ async def run(plan: ExportPlan) -> AsyncGenerator[Progress, None]:
             reader, writer = await asyncio.open_connection(sock=ours)
             with contextlib.closing(writer):
                 await _send(writer, plan)
+                last = Progress("start", 0.0, "starting")
                 async for progress in _follow(reader, plan.timeout):
+                    last = progress
                     yield progress
+        except _Died as error:
+            logger.warning("the export died; the end of its log:\n%s", _tail(log))
+            raise ExportFailed(await _epitaph(child, last)) from error
         except ExportFailed:
             logger.warning("the export failed; the end of its log:\n%s", _tail(log))
             raise
@@ -151,9 +169,9 @@ async def _follow(reader: asyncio.StreamReader, timeout: float) -> AsyncGenerato
         except ValueError as error:  # asyncio's limit on a line's length
             raise ExportFailed("the export process sent nonsense") from error
         except ConnectionError as error:  # it died before it had read its plan
-            raise ExportFailed("the export process died at its start") from error
+            raise _Died from error
         if not line.endswith(b"\n"):
-            raise ExportFailed("the export process died; it may have run out of memory")
+            raise _Died
         progress = _read(line)
         yield progress
         if progress.verdict is not None:
@@ -176,6 +194,15 @@ def _read(line: bytes) -> Progress:
 
 def _refusal(fields: dict[str, Any]) -> TrineError:
     return from_reason(str(fields["refused"]), str(fields["message"]), field=str(fields.get("field", "")))
+
+
+async def _epitaph(child: asyncio.subprocess.Process, last: Progress) -> str:
+    """Why it died, as far as its exit status tells, and what it was at."""
+    status = 0
+    with contextlib.suppress(TimeoutError):  # it closed its output and lives on
+        status = await asyncio.wait_for(child.wait(), _LAST_WAIT)
+    cause = _CAUSES.get(-status, "it may have run out of memory")
+    return f"the export process died in its stage {last.stage} ({last.message}): {cause}"
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

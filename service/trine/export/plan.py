@@ -1,7 +1,8 @@
 """What an export is asked to do, and what a checkpoint folder is before anything of it runs. Front and export process.
 
-`inspect` reads JSON and hashes bytes, nothing else: no weight is loaded and no tokenizer is built, so it is safe on a hostile
-folder. It hashes every byte that decides the artifact (about 0.5 s per GB), so an event loop calls it in a thread.
+`inspect` reads configs and the headers of weights by the rules of registry.rules (docs/decisions/0016) and hashes bytes, nothing
+else: no weight is loaded and no tokenizer is built, so it is safe on a hostile folder. It hashes every byte that decides the artifact
+(about 0.5 s per GB), so an event loop calls it in a thread. A tokenizer.json, which may have 64 MB, is parsed in the export process.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from trine import artifact
 from trine.artifact import Family, Precision, Target, Task
 from trine.errors import NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, WrongTask
 from trine.export import sentence_transformer
-from trine.export.folder import read_object, regular_files
+from trine.export.folder import read_object, refuse_code, regular_files
 from trine.registry.architectures import ARCHITECTURES, KNOWN_GAPS, Architecture
+from trine.registry.rules import configs, documents, tokenizer_json, weights
+from trine.registry.rules.names import shown_file
 
-RECIPE = "3"
+RECIPE = "4"
 """Version of the export: raised whenever the same checkpoint would give another artifact."""
 
 CONFIG = "config.json"
@@ -35,6 +38,7 @@ _VOCABULARIES = frozenset(
         "vocab.json",
         "vocab.txt",
         "spiece.model",
+        "spm.model",
         "sentencepiece.bpe.model",
     }
 )
@@ -53,6 +57,9 @@ _TEXT_FILES = _VOCABULARIES | {
     "target.spm",
     "chat_template.jinja",
 }
+_OTHER_CONFIGS = frozenset({"special_tokens_map.json", "modules.json"})
+_MAX_TEXT_BYTES = tokenizer_json.MAX_BYTES
+_MAX_SHARDS = 1000
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
 
@@ -124,36 +131,55 @@ def inspect(
     Raises NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, or WrongTask when the architecture does not do `task`.
     """
     entries = regular_files(folder)
-    config = read_object(entries, CONFIG)
-    _refuse_code(config, CONFIG)
-    if "tokenizer_config.json" in entries:
-        _refuse_code(read_object(entries, "tokenizer_config.json"), "tokenizer_config.json")
-    architecture = _architecture(config)
+    architecture = _architecture(read_object(entries, CONFIG))
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
     if precision and precision.target is Target.CUDA and architecture.family is not Family.DECODER:
         raise UnsupportedArchitecture(
             f"{architecture.name} is not supported on CUDA: the decoder family alone is"
         )
-    weights = _weight_files(entries)
-    if _VOCABULARIES.isdisjoint(entries):
-        raise NotACheckpoint("the folder has no tokenizer", field="path")
     task = task or architecture.default_task
-    relevant = [*weights, *(path for name, path in entries.items() if name in _TEXT_FILES)]
-    if task is Task.EMBEDDING:
-        relevant += sentence_transformer.read(folder).files
+    weight_files = _weight_files(entries)
+    relevant = relevant_files(folder, task)
+    _check_rules(folder, entries, weight_files)
     return CheckpointInfo(
         architecture=architecture.name,
         family=architecture.family,
         task=task,
-        weight_bytes=sum(path.stat().st_size for path in weights),
+        weight_bytes=sum(path.stat().st_size for path in weight_files),
         digest=_digest(relevant, task, precision, gate),
     )
 
 
-def _refuse_code(config: dict[str, Any], name: str) -> None:
-    if config.get("auto_map"):
-        raise UnsafeCheckpoint(f"{name} asks for the checkpoint's own code (auto_map), which is never run")
+def relevant_files(folder: Path, task: Task | None) -> list[Path]:
+    """Every file that decides the artifact, and nothing else: no other one is ever read. Raises as `inspect` does."""
+    entries = regular_files(folder)
+    task = task or _architecture(read_object(entries, CONFIG)).default_task
+    weight_files = _weight_files(entries)
+    if _VOCABULARIES.isdisjoint(entries):
+        raise NotACheckpoint("the folder has no tokenizer", field="path")
+    found = [*weight_files, *(path for name, path in entries.items() if name in _TEXT_FILES)]
+    if task is Task.EMBEDDING:
+        found += sentence_transformer.read(folder).files
+    return found
+
+
+def _check_rules(folder: Path, entries: dict[str, Path], weight_files: list[Path]) -> None:
+    """Raises NotACheckpoint and UnsafeCheckpoint."""
+    refuse_code(folder)
+    for name, path in entries.items():
+        if name in _TEXT_FILES and path.stat().st_size > _MAX_TEXT_BYTES:
+            raise UnsafeCheckpoint(f"{name} is larger than {_MAX_TEXT_BYTES >> 20} MiB")
+        if is_config(name):
+            configs.check(documents.read(path), shown_file(name))
+    tensors = _tensors(entries, weight_files)
+    sides = frozenset(side for tensor in tensors.values() for side in tensor.shape)
+    configs.check_sizes(read_object(entries, CONFIG), sides, len(tensors), CONFIG)
+
+
+def is_config(name: str) -> bool:
+    """Whether a file of this name holds settings, not a vocabulary or an index."""
+    return name.endswith(".json") and ("config" in name or name in _OTHER_CONFIGS)
 
 
 def _architecture(config: dict[str, Any]) -> Architecture:
@@ -181,15 +207,34 @@ def _weight_files(entries: dict[str, Path]) -> list[Path]:
         return [entries[WEIGHTS]]
     if WEIGHTS_INDEX in entries:
         shards = read_object(entries, WEIGHTS_INDEX).get("weight_map")
-        names = set(shards.values()) if isinstance(shards, dict) else set()
+        names = list(shards.values()) if isinstance(shards, dict) else []
         if not names or not all(isinstance(name, str) and name in entries for name in names):
             raise NotACheckpoint(f"{WEIGHTS_INDEX} names files that the folder lacks")
-        return [entries[name] for name in sorted(names)]
+        if len(set(names)) > _MAX_SHARDS or not all(name.endswith(".safetensors") for name in names):
+            raise UnsafeCheckpoint(
+                f"{WEIGHTS_INDEX} names other files than at most {_MAX_SHARDS} of safetensors"
+            )
+        return [entries[name] for name in sorted(set(names))]
     if any(path.suffix in _PICKLES for path in entries.values()):
         raise UnsafeCheckpoint(
             "the weights are pickle files, which can run code; convert them to safetensors"
         )
     raise NotACheckpoint(f"the folder has no weights: neither {WEIGHTS} nor {WEIGHTS_INDEX}", field="path")
+
+
+def _tensors(entries: dict[str, Path], weight_files: list[Path]) -> dict[str, weights.Tensor]:
+    """Those of all weight files, by their headers; where there is an index, they are where it says."""
+    found: dict[str, weights.Tensor] = {}
+    places: dict[str, str] = {}
+    for path in weight_files:
+        tensors = weights.read(path)
+        if not found.keys().isdisjoint(tensors):
+            raise UnsafeCheckpoint(f"{shown_file(path.name)} has a tensor that another file has too")
+        found |= tensors
+        places |= dict.fromkeys(tensors, path.name)
+    if WEIGHTS not in entries and places != read_object(entries, WEIGHTS_INDEX)["weight_map"]:
+        raise NotACheckpoint(f"{WEIGHTS_INDEX} does not say where the tensors are")
+    return found
 
 
 def _digest(files: list[Path], task: Task, precision: Precision | None, gate: Gate) -> str:

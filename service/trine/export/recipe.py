@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,6 @@ import torch
 from trine import artifact
 from trine.artifact import REPORT, Artifact, Family, Manifest, Precision, Target, Task
 from trine.engine.runtime.device import Device
-from trine.errors import NotACheckpoint
 from trine.export import (
     agreement,
     chat,
@@ -31,14 +29,13 @@ from trine.export import (
     quantize,
     seq2seq_graph,
     tokenizer,
+    trial,
     verify,
 )
 from trine.export.checkpoint import Checkpoint
+from trine.export.conditions import Conditions, Stopwatch, Told
 from trine.export.gate import Report
-from trine.export.plan import CheckpointInfo, ExportPlan, Gate, inspect
-
-Told = Callable[[str, float, str], None]
-"""Is told the stage, how much of it is done (0 to 1), and a line for people."""
+from trine.export.plan import CheckpointInfo, ExportPlan, Gate
 
 _FP32_SHARE = 0.7
 """Of the stage verify, where int8 is compared as well."""
@@ -46,10 +43,14 @@ _SMALL = 25_000_000
 """Parameters up to which a second thread costs more than it gives (measured: 7 times more on two busy cores)."""
 
 
-def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> Report:
+def export(
+    plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told, conditions: Conditions | None = None
+) -> Report:
     """Fill and seal `plan.staging`, whatever the gate says; the report says it. Raises CheckpointRefused, or NotPossible without CUDA."""
+    conditions, told = conditions or Conditions(), Stopwatch(told)
     half = plan.precision if cuda.wanted(plan.precision) else None
     device = cuda.device_of(plan) if half else None
+    tokenizer.check(plan.checkpoint, told, conditions.give_up)
     told("read", 0.2, "loading the weights")
     loaded = checkpoint.load(plan.checkpoint, info)
     threads = threads if loaded.parameters > _SMALL else 1
@@ -61,6 +62,8 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
     _write_graphs(loaded, described, plan)
     tokenizer.write(loaded.tokenizer, described.vocab_size, plan.staging)
     template = chat.write(loaded.tokenizer, plan.staging) if info.task is Task.GENERATION else ""
+    for path in plan.staging.glob("*tokenizer.json"):
+        trial.check(path, conditions.give_up)
     told("export", 1.0, "graphs and tokenizer written" + (f"; chat template: {template}" if template else ""))
 
     told("optimize", 0.0, "cleaning the graphs")
@@ -74,12 +77,11 @@ def export(plan: ExportPlan, info: CheckpointInfo, threads: int, told: Told) -> 
         report, chosen = _verify(loaded, described, int8, plan, threads, told, device)
         if chosen.precision is Precision.INT8:
             _move_graphs(Path(folder), plan.staging)
-    if inspect(plan.checkpoint, info.task, plan.precision, plan.gate) != info:
-        raise NotACheckpoint("the checkpoint's files changed while they were exported")
     report.details["ignored_generation_settings"] = manifest.ignored_settings(loaded)
     report.details["chat_template"] = template
     report.overridden = plan.gate is Gate.REPORT
-    (plan.staging / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    written = report.to_json() | conditions.to_json(told.seconds)
+    (plan.staging / REPORT).write_text(json.dumps(written, indent=1), encoding="utf-8")
     artifact.seal(plan.staging, msgspec.structs.replace(chosen, parity=report.parity))
     return report
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from trine.artifact import Pooling
 from trine.errors import NotACheckpoint, UnsupportedArchitecture
-from trine.export.folder import file_below, read_json, read_object, regular_files
+from trine.export.folder import file_below, read_object, regular_files
+from trine.registry.rules import configs, documents
 
 MODULES = "modules.json"
 LENGTH = "sentence_bert_config.json"
@@ -51,13 +52,15 @@ def read(folder: Path) -> Embedding:
     entries = regular_files(folder)
     if MODULES not in entries:
         return Embedding()
-    pooling, normalize = _modules(read_json(entries[MODULES]))
+    pooling, normalize = _modules(documents.read(entries[MODULES]))
     config = file_below(folder, pooling, _POOLING_CONFIG)
     if config is None:
         raise NotACheckpoint(f"{MODULES} names a pooling whose config is not in the folder")
     _refuse_prompt(entries)
+    settings = documents.read(config)
+    configs.check(settings, f"the pooling's {_POOLING_CONFIG}")
     files = [entries[MODULES], config, *(entries[name] for name in (LENGTH, _PROMPTS) if name in entries)]
-    return Embedding(_mode(read_json(config)), normalize, _max_tokens(entries), tuple(files))
+    return Embedding(_mode(settings), normalize, _max_tokens(entries), tuple(files))
 
 
 def _modules(modules: Any) -> tuple[str, bool]:

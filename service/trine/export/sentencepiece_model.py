@@ -84,7 +84,7 @@ class SentencePieceModel:
             steps += _character_map(normalizers.Precompiled(self._spec.precompiled_charsmap))
         if self._spec.remove_extra_whitespaces:
             steps += [
-                normalizers.Replace(Regex("^ +| +$"), ""),
+                normalizers.Replace(Regex("^ +|(?<! ) +$"), ""),
                 normalizers.Replace(Regex(" {2,}"), " "),
             ]
         steps.append(normalizers.Replace(Regex(_unseen_runs(self._seen, self._vocab)), NOWHERE))

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import M2M100Tokenizer, MarianTokenizer, PreTrainedTokenizerBase
 
-from trine.errors import UnsupportedArchitecture
-from trine.export import m2m100_tokenizer, marian_tokenizer
+from trine.errors import NotACheckpoint, UnsupportedArchitecture
+from trine.export import m2m100_tokenizer, marian_tokenizer, trial
+from trine.export.conditions import Told
+from trine.export.trial import GiveUp
+from trine.registry.rules import documents, patterns, tokenizer_json, vocabularies
 
 SOURCE = "tokenizer.json"
 TARGET = "target_tokenizer.json"
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")
 """A token as mBART's "fr_XX" and NLLB's "fra_Latn"."""
+_WORDS = ("vocab.json", "target_vocab.json", "added_tokens.json")
 _TOLD_BY_TOKENS = ("MBartForConditionalGeneration", "M2M100ForConditionalGeneration")
+
+
+def check(folder: Path, told: Told, give_up: GiveUp) -> None:
+    """A checkpoint's own tokenizer, before transformers reads it. Raises UnsafeCheckpoint and NotACheckpoint, or ends the process."""
+    for name in _WORDS:
+        if (folder / name).is_file():
+            words = documents.read(folder / name, tokenizer_json.MAX_BYTES)
+            if not isinstance(words, dict):
+                raise NotACheckpoint(f"{name} is not a JSON object")
+            vocabularies.check_words(words, name)
+    if (folder / SOURCE).is_file():
+        told("read", 0.1, f"trying {SOURCE}")
+        trial.check(folder / SOURCE, give_up, quadratic=True)
 
 
 def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
@@ -35,10 +54,27 @@ def write(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> 
         return
     if not tokenizer.is_fast:
         raise UnsupportedArchitecture("the checkpoint's tokenizer cannot be converted to tokenizer.json")
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend = Tokenizer.from_str(_in_one_pass(tokenizer.backend_tokenizer.to_str()))
     backend.no_truncation()
     backend.no_padding()
     backend.save(str(folder / SOURCE))
+
+
+def _in_one_pass(text: str) -> str:
+    """The same tokenizer without the expressions that take quadratic time."""
+    if not any(json.dumps(slow, ensure_ascii=False) in text for slow in patterns.LINEAR):
+        return text
+    return json.dumps(_replaced(json.loads(text)), ensure_ascii=False)
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_replaced(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"Regex"}:
+        return {"Regex": patterns.LINEAR.get(value["Regex"], value["Regex"])}
+    return {key: each if key == "vocab" else _replaced(each) for key, each in value.items()}
 
 
 def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:

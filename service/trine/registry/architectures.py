@@ -2,7 +2,7 @@
 
 The table is read by export, and listed for users; an engine never looks here, since its artifact's manifest says all it needs.
 A new architecture is a new row, as long as it routes attention through transformers' registry
-(docs/decisions/0001).
+(docs/decisions/0001); DeBERTa, which does not, has export/deberta.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Architecture:
         return self.tasks[0]
 
 
-_ENCODERS = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "Electra", "Albert", "Camembert")
+_ENCODERS = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "Electra", "Albert", "Camembert", "DebertaV2")
 _HEADS = {
     "ForSequenceClassification": Task.CLASSIFICATION,
     "ForTokenClassification": Task.TOKEN_CLASSIFICATION,
@@ -69,9 +69,11 @@ _ROWS = (
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({row.name: row for row in _ROWS})
 """By name, in the order of the families."""
 
+_FIRST_DEBERTA = "of DeBERTa, versions 2 and 3 are supported (DebertaV2)"
 KNOWN_GAPS: Mapping[str, str] = MappingProxyType(
     {
-        "Deberta": "its attention compares contents with distances, which the operator of packed graphs does not",
+        "DebertaFor": _FIRST_DEBERTA,
+        "DebertaModel": _FIRST_DEBERTA,
         "MPNet": "transformers does not route its attention through the registry",
     }
 )

@@ -1,49 +1,34 @@
 """The repository: a folder that is the registry. Front process; shared by every server that mounts the folder.
 
-    NAME/aliases.json          {"live": 2}, replaced atomically
-    NAME/2/record.json         a published version: never changes
-    NAME/2/artifact/           its artifact; a FAILED version has only record.json and report.json
-    NAME/.3/                   a registration that runs: the same files, renamed to NAME/3 in one step when they are complete
-    NAME/.3/.lock              held by the registering process; whoever can lock it may sweep the folder away
-    NAME/.deleted-1/           an empty mark, so that no number is ever given twice
-
-Reads are answered from memory; `refresh` reads one name anew, and every change made here does so.
+layout.py draws the folder. Reads are answered from memory; `refresh` reads one name anew, and every change made here does so.
+What other servers change, watch.py sees. Any thread may call: a change takes the lock of the whole folder for the few system calls that
+must not interleave with another's, here or elsewhere, and decides by what is on disk then. Raises RepositoryFull where the disk is full.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
 from trine import artifact
-from trine.errors import CheckpointNotFound, NotPossible
-from trine.registry.lock import Lock
-from trine.registry.records import Record, VersionState
-from trine.registry.references import LIVE, Reference, check_name, is_name
+from trine.errors import ArtifactCorrupt, CheckpointNotFound, NotPossible
+from trine.registry import layout
+from trine.registry.layout import Checkpoint
+from trine.registry.lock import Hold, Lock
+from trine.registry.records import Record, Report, VersionState
+from trine.registry.references import LIVE, Reference, check_name
+from trine.registry.reservation import Reservation
 
-RECORD = "record.json"
-ALIASES = "aliases.json"
-ARTIFACT = "artifact"
-_PUBLISHED = re.compile(r"[1-9][0-9]*")
-_RUNNING = re.compile(r"\.[1-9][0-9]*")
-_TAKEN = re.compile(r"(?:\.|\.deleted-)?([1-9][0-9]*)")
+logger = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class Checkpoint:
-    """One name as it was last read."""
-
-    name: str
-    versions: dict[int, Record] = field(default_factory=dict)
-    aliases: dict[str, int] = field(default_factory=dict)
+BELL = ".changed"
+"""Touched at each change, so that the servers of one machine, which watch the folder itself, see it at once."""
+_MAX_REPORT = 16 << 20
 
 
 class Repository:
@@ -51,33 +36,57 @@ class Repository:
         self.root = root.absolute()  # engines and exports run in folders of their own
         root.mkdir(parents=True, exist_ok=True)
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._reading = threading.Lock()
+        """Held from disk to memory, so that no older sight of a name comes to lie over a newer one."""
+        self._listeners: list[Callable[[str], None]] = []
         with self._exclusive():
-            for folder in sorted(root.glob(".removing-*")):
-                shutil.rmtree(folder, ignore_errors=True)
-            for folder in _checkpoint_folders(root):
-                _sweep(folder)
-        for folder in _checkpoint_folders(root):
-            self.refresh(folder.name)
+            hidden = layout.sweep_root(self.root)
+            for entry in list(layout.checkpoint_folders(self.root)):
+                hidden += layout.sweep(Path(entry), self.root)
+        for folder in hidden:
+            layout.delete(folder)
+        for entry in layout.checkpoint_folders(self.root):
+            self.refresh(entry.name)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def refresh(self, name: str) -> None:
-        """Read one name from disk."""
-        folder = self.root / name
-        checkpoint = Checkpoint(name, aliases=_read_aliases(folder))
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if _PUBLISHED.fullmatch(entry.name) or _RUNNING.fullmatch(entry.name):
-                record = _read_record(entry)
-                if record is not None:
-                    checkpoint.versions[record.number] = record
-        checkpoint.versions = dict(sorted(checkpoint.versions.items()))
-        if checkpoint.versions:
-            self._checkpoints[name] = checkpoint
-        else:
-            self._checkpoints.pop(name, None)
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call with each name that is not as it was, whoever changed it; from whatever thread reads it."""
+        self._listeners.append(listener)
+
+    def refresh(self, name: str) -> bool:
+        """Read one name from disk. Returns whether it is not as it was. What cannot be read stays as it was."""
+        check_name(name, "checkpoint")  # whoever asks, no path leads out of the folder
+        with self._reading:
+            before = self._checkpoints.get(name)
+            try:
+                now = layout.read(self.root / name)
+            except OSError as error:
+                logger.warning("cannot read a checkpoint", extra={"checkpoint": name, "errno": error.errno})
+                return False
+            _keep_meanings(now, before)
+            if now == (before or Checkpoint(name)):
+                return False
+            if now.versions:
+                self._checkpoints[name] = now
+            else:
+                self._checkpoints.pop(name, None)
+        for listener in self._listeners:
+            listener(name)
+        return True
 
     def names(self) -> list[str]:
         return sorted(self._checkpoints)
+
+    def is_registering(self, name: str) -> bool:
+        """Whether a version of it is being registered, by any server."""
+        checkpoint = self._checkpoints.get(name)
+        return checkpoint is not None and checkpoint.running
+
+    def is_unsettled(self, name: str) -> bool:
+        """Whether something of it changes, or is to come, that its folder's own time does not tell."""
+        checkpoint = self._checkpoints.get(name)
+        return checkpoint is not None and (checkpoint.pending or checkpoint.running)
 
     def checkpoint(self, name: str) -> Checkpoint:
         """Raises CheckpointNotFound."""
@@ -112,7 +121,35 @@ class Repository:
         return None
 
     def artifact_folder(self, record: Record) -> Path:
-        return self.root / record.checkpoint / str(record.number) / ARTIFACT
+        return self._folder(record) / layout.ARTIFACT
+
+    def check_manifest(self, record: Record) -> None:
+        """An engine checks all files by the manifest; this checks the manifest itself. Raises ArtifactCorrupt. Blocking."""
+        if record.manifest_sha256:
+            try:
+                found = artifact.sha256(self.artifact_folder(record) / artifact.MANIFEST)
+            except OSError:
+                found = ""
+            if found != record.manifest_sha256:
+                raise ArtifactCorrupt(f"the manifest of {record.reference} is not as it was published")
+
+    def report(self, record: Record) -> Report | None:
+        """How the export of a version went, as far as it came; None where there is no report. Blocking."""
+        ready = record.state is VersionState.READY
+        path = (self.artifact_folder(record) if ready else self._folder(record)) / artifact.REPORT
+        try:
+            if path.stat().st_size > _MAX_REPORT:
+                return None
+            return layout.read_report(path)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def hold(self, record: Record) -> Hold:
+        """To be taken while the version is in use: no server deletes it then."""
+        return Hold(self._folder(record) / layout.RECORD)
+
+    def _folder(self, record: Record) -> Path:
+        return self.root / record.checkpoint / str(record.number)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -121,154 +158,109 @@ class Repository:
         folder = self.root / check_name(name)
         with self._exclusive():
             folder.mkdir(exist_ok=True)
-            taken = (int(m[1]) for entry in folder.iterdir() if (m := _TAKEN.fullmatch(entry.name)))
-            number = 1 + max(taken, default=0)
-            (folder / f".{number}").mkdir()
-            return Reservation(self, name, number)
+            number = layout.next_number(folder)
+            try:
+                return Reservation(
+                    name, number, folder / f".{number}", self._exclusive, lambda: self._changed(name)
+                )
+            except OSError:
+                layout.remove_if_empty(folder)
+                raise
 
     def set_alias(self, name: str, alias: str, number: int) -> None:
         """Move an alias to a READY version. Raises CheckpointNotFound or NotPossible."""
-        record = self.resolve(Reference(name, number=number))
-        if record.state is not VersionState.READY:
-            raise NotPossible(f"{record.reference} is {record.state}, not ready", field="checkpoint")
         check_name(alias, "alias")
         with self._exclusive():
-            aliases = _read_aliases(self.root / name) | {alias: number}
-            _replace(self.root / name / ALIASES, msgspec.json.encode(aliases))
-        self.refresh(name)
+            self.refresh(name)
+            record = self.resolve(Reference(name, number=number))
+            if record.state is not VersionState.READY:
+                raise NotPossible(f"{record.reference} is {record.state}, not ready", field="checkpoint")
+            self._write_aliases(name, layout.read_aliases(self.root / name) | {alias: number})
+        self._changed(name)
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """The version that it meant stays. Raises CheckpointNotFound."""
+        with self._exclusive():
+            aliases = layout.read_aliases(self.root / check_name(name))
+            if aliases.pop(alias, None) is None:
+                raise CheckpointNotFound(f"checkpoint {name} has no alias {alias}", field="checkpoint")
+            self._write_aliases(name, aliases)
+        self._changed(name)
 
     def delete_version(self, record: Record) -> None:
-        """Raises NotPossible while an alias points at it or its registration runs."""
-        checkpoint = self.checkpoint(record.checkpoint)
-        pointing = [alias for alias, number in checkpoint.aliases.items() if number == record.number]
-        if pointing:
-            raise NotPossible(f"the alias {pointing[0]} points at {record.reference}", field="checkpoint")
-        if record.state not in (VersionState.READY, VersionState.FAILED):
-            raise NotPossible(f"the registration of {record.reference} runs", field="checkpoint")
-        folder = self.root / record.checkpoint
-        (folder / f".deleted-{record.number}").mkdir(exist_ok=True)
-        _remove(folder / str(record.number))
-        self.refresh(record.checkpoint)
+        """Raises NotPossible while an alias points at it, a server has it loaded, or its registration runs."""
+        with self._exclusive():
+            self.refresh(record.checkpoint)
+            record = self.resolve(Reference(record.checkpoint, number=record.number))
+            aliases = layout.read_aliases(self.root / record.checkpoint)
+            pointing = [alias for alias, number in aliases.items() if number == record.number]
+            if pointing:
+                raise NotPossible(f"the alias {pointing[0]} points at {record.reference}", field="checkpoint")
+            with self._unused([record]):
+                mark = self.root / record.checkpoint / f"{layout.DELETED}{record.number}"
+                mark.mkdir(exist_ok=True)
+                hidden = layout.hide(self._folder(record), self.root)
+        layout.delete(hidden)
+        self._changed(record.checkpoint)
 
     def delete_checkpoint(self, name: str) -> None:
-        """Remove a name with all its versions. Raises CheckpointNotFound, or NotPossible while a registration runs."""
-        for record in self.checkpoint(name).versions.values():
-            if record.state not in (VersionState.READY, VersionState.FAILED):
-                raise NotPossible(f"the registration of {record.reference} runs", field="checkpoint")
-        _remove(self.root / name)
+        """Remove a name with all its versions. Raises CheckpointNotFound, or NotPossible as for a version."""
+        with self._exclusive():
+            self.refresh(name)
+            with self._unused(list(self.checkpoint(name).versions.values())):
+                hidden = layout.hide(self.root / name, self.root)
+        layout.delete(hidden)
+        self._changed(name)
+
+    def sweep(self, name: str) -> None:
+        """Remove a registration whose server died."""
+        with self._exclusive():
+            hidden = layout.sweep(self.root / name, self.root) if (self.root / name).is_dir() else []
+        for folder in hidden:
+            layout.delete(folder)
+        if hidden:
+            self._changed(name)
+
+    def _write_aliases(self, name: str, aliases: dict[str, int]) -> None:
+        layout.replace(self.root / name / layout.ALIASES, msgspec.json.encode(aliases))
+
+    @contextlib.contextmanager
+    def _unused(self, records: list[Record]) -> Iterator[None]:
+        """Versions that are about to be deleted, which none can begin to use meanwhile. Raises NotPossible."""
+        with contextlib.ExitStack() as stack:
+            for record in records:
+                if record.state not in (VersionState.READY, VersionState.FAILED):
+                    raise NotPossible(f"the registration of {record.reference} runs", field="checkpoint")
+                hold = self.hold(record)
+                if not hold.take_alone():
+                    raise NotPossible(
+                        f"{record.reference} is loaded by a server of this repository: unload it there first",
+                        field="checkpoint",
+                    )
+                stack.callback(hold.release)
+            yield
+
+    def _changed(self, name: str) -> None:
         self.refresh(name)
+        with contextlib.suppress(OSError):  # a full disk; the others look from time to time as well
+            (self.root / BELL).touch()
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Hold the whole repository for the few system calls that must not interleave with another server's."""
         lock = Lock(self.root)
-        lock.take(wait=True)
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-class Reservation:
-    """A version number with its folder, until `publish` or `fail`; leaving the context before that leaves nothing behind."""
-
-    def __init__(self, repository: Repository, name: str, number: int) -> None:
-        self.repository = repository
-        self.name = name
-        self.number = number
-        self.folder = repository.root / name / f".{number}"
-        self.staging = self.folder / ARTIFACT
-        self._lock = Lock(self.folder)
-        self._lock.take()
-        self._done = False
-
-    def __enter__(self) -> Reservation:
-        return self
-
-    def note(self, record: Record) -> None:
-        """Tell other readers how far the registration is."""
-        _replace(self.folder / RECORD, msgspec.json.encode(record))
-        self.repository.refresh(self.name)
-
-    def publish(self, record: Record) -> None:
-        """Move the complete folder into its place. `staging` must be sealed."""
-        self._close(record)
-
-    def fail(self, record: Record) -> None:
-        """Keep the record and the gate's report, and nothing else."""
-        report = self.staging / artifact.REPORT
-        if report.is_file():
-            report.rename(self.folder / artifact.REPORT)
-        shutil.rmtree(self.staging, ignore_errors=True)
-        self._close(record)
-
-    def _close(self, record: Record) -> None:
-        _replace(self.folder / RECORD, msgspec.json.encode(record))
-        artifact.publish(self.folder, self.folder.parent / str(self.number))
-        self._done = True
-        (self.folder.parent / str(self.number) / Lock.NAME).unlink(missing_ok=True)
-        self._lock.release()
-        self.repository.refresh(self.name)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._done:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
-        parent = self.folder.parent
-        if not any(parent.iterdir()):
-            parent.rmdir()
-        self.repository.refresh(self.name)
-
-
-def _checkpoint_folders(root: Path) -> list[Path]:
-    """The folders that bear a name; what else a volume holds, as ext4's lost+found, is not ours to read or to remove."""
-    return [entry for entry in sorted(root.iterdir()) if is_name(entry.name) and entry.is_dir()]
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a crashed registration or deletion left; the lock of a running registration cannot be taken."""
-    for entry in folder.iterdir():
-        if entry.name.startswith(".removing-"):
-            shutil.rmtree(entry, ignore_errors=True)
-        elif _RUNNING.fullmatch(entry.name):
-            lock = Lock(entry)
-            if lock.take():
-                shutil.rmtree(entry, ignore_errors=True)
+        with layout.writing():
+            lock.take(wait=True)
+            try:
+                yield
+            finally:
                 lock.release()
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
-def _read_record(folder: Path) -> Record | None:
-    """None where there is no complete record: a registration that has just begun, or a foreign folder."""
-    try:
-        return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _read_aliases(folder: Path) -> dict[str, int]:
-    try:
-        return msgspec.json.decode((folder / ALIASES).read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, also after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-
-
-def _remove(folder: Path) -> None:
-    """Take a folder out of sight in one step, then delete it."""
-    hidden = folder.with_name(f".removing-{folder.name}-{os.getpid()}")
-    folder.rename(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+def _keep_meanings(now: Checkpoint, before: Checkpoint | None) -> None:
+    """An alias whose version cannot be seen yet goes on to mean what it meant, as long as that is there."""
+    if not now.pending or before is None:
+        return
+    for alias, number in now.aliases.items():
+        if number not in now.versions and before.aliases.get(alias) in now.versions:
+            now.aliases[alias] = before.aliases[alias]

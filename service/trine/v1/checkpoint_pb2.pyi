@@ -332,6 +332,48 @@ class ParityReport(_message.Message):
 Global___ParityReport: _TypeAlias = ParityReport  # noqa: Y015
 
 @_typing.final
+class Lineage(_message.Message):
+    """Where a version comes from, as far as it is known. What the caller says goes before the model card, the card before the config."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    BASE_DIGEST_FIELD_NUMBER: _builtins.int
+    TRAINING_DATA_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_REVISION_FIELD_NUMBER: _builtins.int
+    base_checkpoint: _builtins.str
+    """The checkpoint that it was fine-tuned from, as a hub id or a name of this registry; empty where nobody says."""
+    base_digest: _builtins.str
+    """SHA-256 of the base checkpoint's files where it is a version of this registry, else the revision that was named; may be empty."""
+    training_data: _builtins.str
+    """What it was trained on: a note or the names of data sets."""
+    license: _builtins.str
+    """The licence of the weights, as "apache-2.0"."""
+    source: _builtins.str
+    """Where the files came from: a folder's name, the hub's id, or "artifact"."""
+    source_revision: _builtins.str
+    """The hub's commit, in full; empty for a folder."""
+    def __init__(
+        self,
+        *,
+        base_checkpoint: _builtins.str = ...,
+        base_digest: _builtins.str = ...,
+        training_data: _builtins.str = ...,
+        license: _builtins.str = ...,
+        source: _builtins.str = ...,
+        source_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_checkpoint", b"base_checkpoint", "base_digest", b"base_digest", "license", b"license", "source", b"source", "source_revision", b"source_revision", "training_data", b"training_data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
+
+@_typing.final
 class Version(_message.Message):
     """One immutable registration of a checkpoint."""
 
@@ -358,6 +400,8 @@ class Version(_message.Message):
     RESTARTS_FIELD_NUMBER: _builtins.int
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
     WEIGHT_FORM_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """The checkpoint's name."""
     number: _builtins.int
@@ -394,6 +438,8 @@ class Version(_message.Message):
     """Why the version is in float32 although int8 was tried; empty otherwise."""
     weight_form: _builtins.str
     """How int8 weights are stored: "s8" signed, "u8" unsigned, "s7" signed with 7 bits in use; empty for float32."""
+    resident_bytes: _builtins.int
+    """Memory that the engine holds of its own, in bytes, as last measured; 0 while unloaded."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The labels of a classification checkpoint."""
@@ -409,6 +455,10 @@ class Version(_message.Message):
     @_builtins.property
     def load_duration(self) -> _duration_pb2.Duration:
         """How long the engine took to load; unset while unloaded."""
+
+    @_builtins.property
+    def lineage(self) -> Global___Lineage:
+        """Where the version comes from."""
 
     def __init__(
         self,
@@ -434,10 +484,12 @@ class Version(_message.Message):
         restarts: _builtins.int = ...,
         precision_reason: _builtins.str = ...,
         weight_form: _builtins.str = ...,
+        lineage: Global___Lineage | None = ...,
+        resident_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "load_duration", b"load_duration", "parity", b"parity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage", "load_duration", b"load_duration", "parity", b"parity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "checkpoint", b"checkpoint", "create_time", b"create_time", "digest", b"digest", "engine_state", b"engine_state", "family", b"family", "labels", b"labels", "load_duration", b"load_duration", "max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "number", b"number", "parameters", b"parameters", "parity", b"parity", "precision", b"precision", "precision_reason", b"precision_reason", "reason", b"reason", "restarts", b"restarts", "size_bytes", b"size_bytes", "state", b"state", "task", b"task", "weight_form", b"weight_form"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "checkpoint", b"checkpoint", "create_time", b"create_time", "digest", b"digest", "engine_state", b"engine_state", "family", b"family", "labels", b"labels", "lineage", b"lineage", "load_duration", b"load_duration", "max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "number", b"number", "parameters", b"parameters", "parity", b"parity", "precision", b"precision", "precision_reason", b"precision_reason", "reason", b"reason", "resident_bytes", b"resident_bytes", "restarts", b"restarts", "size_bytes", b"size_bytes", "state", b"state", "task", b"task", "weight_form", b"weight_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,17 +550,49 @@ class Checkpoint(_message.Message):
 Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
+class HubSource(_message.Message):
+    """A repository of the Hugging Face hub. Only its config, tokenizer and safetensors files are fetched, and nothing else is ever
+    fetched from anywhere.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPO_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    repo_id: _builtins.str
+    """"owner/name" or "name"."""
+    revision: _builtins.str
+    """A branch, a tag or a commit; it is resolved to a commit, which is recorded. Default: "main"."""
+    def __init__(
+        self,
+        *,
+        repo_id: _builtins.str = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["repo_id", b"repo_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HubSource: _TypeAlias = HubSource  # noqa: Y015
+
+@_typing.final
 class RegisterCheckpointRequest(_message.Message):
-    """A folder to register."""
+    """A checkpoint to register."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    HUB_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
+    BASE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    TRAINING_DATA_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name to register under."""
     path: _builtins.str
@@ -521,21 +605,37 @@ class RegisterCheckpointRequest(_message.Message):
     """Leave the alias "live" where it is, and do not load. Default false: the new version is loaded and "live" moves to it."""
     gate: Global___Gate.ValueType
     """What the parity gate decides. Default GATE_UNSPECIFIED: whether the version is published."""
+    base_checkpoint: _builtins.str
+    """What it was fine-tuned from, where the checkpoint does not say it or says it wrongly."""
+    training_data: _builtins.str
+    """A note on what it was trained on."""
+    license: _builtins.str
+    """The licence of the weights."""
+    @_builtins.property
+    def hub(self) -> Global___HubSource:
+        """A repository of the hub that the server is set up for."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         path: _builtins.str = ...,
+        hub: Global___HubSource | None = ...,
         task: Global___Task.ValueType = ...,
         precision: Global___Precision.ValueType = ...,
         hold: _builtins.bool = ...,
         gate: Global___Gate.ValueType = ...,
+        base_checkpoint: _builtins.str = ...,
+        training_data: _builtins.str = ...,
+        license: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hub", b"hub", "path", b"path", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "hold", b"hold", "name", b"name", "path", b"path", "precision", b"precision", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_checkpoint", b"base_checkpoint", "gate", b"gate", "hold", b"hold", "hub", b"hub", "license", b"license", "name", b"name", "path", b"path", "precision", b"precision", "source", b"source", "task", b"task", "training_data", b"training_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path", "hub"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___RegisterCheckpointRequest: _TypeAlias = RegisterCheckpointRequest  # noqa: Y015
 
@@ -578,6 +678,64 @@ class RegisterCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterCheckpointResponse: _TypeAlias = RegisterCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class ImportCheckpointRequest(_message.Message):
+    """An artifact to publish."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name to publish it under."""
+    path: _builtins.str
+    """The artifact's folder, in the server's own file system and under its import root; absolute."""
+    hold: _builtins.bool
+    """Leave the alias "live" where it is, and do not load. Default false."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+        hold: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "name", b"name", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportCheckpointRequest: _TypeAlias = ImportCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class ImportCheckpointResponse(_message.Message):
+    """The imported version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXISTING_FIELD_NUMBER: _builtins.int
+    existing: _builtins.bool
+    """Whether this very artifact was there already under the name."""
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+        existing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["existing", b"existing", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportCheckpointResponse: _TypeAlias = ImportCheckpointResponse  # noqa: Y015
 
 @_typing.final
 class GetCheckpointRequest(_message.Message):
@@ -633,19 +791,35 @@ class ListCheckpointsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    BASE_CHECKPOINT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The most checkpoints to return, at most 1,000. Default 0: 100."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default empty: from the beginning."""
+    task: Global___Task.ValueType
+    """Only versions of this task, and checkpoints that have one. Default: any."""
+    family: Global___Family.ValueType
+    """Only versions of this family. Default: any."""
+    state: Global___VersionState.ValueType
+    """Only versions in this state. Default: any."""
+    base_checkpoint: _builtins.str
+    """Only versions whose lineage names this base checkpoint. Default empty: any."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        task: Global___Task.ValueType = ...,
+        family: Global___Family.ValueType = ...,
+        state: Global___VersionState.ValueType = ...,
+        base_checkpoint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_checkpoint", b"base_checkpoint", "family", b"family", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -809,3 +983,392 @@ class DeleteCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteCheckpointResponse: _TypeAlias = DeleteCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class SetAliasRequest(_message.Message):
+    """Which alias to move, and where to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.str
+    """NAME:VERSION, or NAME@ALIAS for the version that another alias means."""
+    alias: _builtins.str
+    """The alias: the same letters as a name."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.str = ...,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAliasRequest: _TypeAlias = SetAliasRequest  # noqa: Y015
+
+@_typing.final
+class SetAliasResponse(_message.Message):
+    """The alias is moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """The checkpoint as it is now."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Global___Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAliasResponse: _TypeAlias = SetAliasResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAliasRequest(_message.Message):
+    """Which alias to remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.str
+    """NAME@ALIAS."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAliasRequest: _TypeAlias = DeleteAliasRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAliasResponse(_message.Message):
+    """The alias is removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """The checkpoint as it is now."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Global___Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAliasResponse: _TypeAlias = DeleteAliasResponse  # noqa: Y015
+
+@_typing.final
+class WatchCheckpointsRequest(_message.Message):
+    """What to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.str
+    """A bare NAME. Default empty: all checkpoints."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchCheckpointsRequest: _TypeAlias = WatchCheckpointsRequest  # noqa: Y015
+
+@_typing.final
+class WatchCheckpointsResponse(_message.Message):
+    """One checkpoint as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    """Nothing of it is left."""
+    current: _builtins.bool
+    """From here on only changes follow: everything that was there has been told."""
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """The checkpoint; only its name is set where it is deleted. Unset in the message that says `current` alone."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Global___Checkpoint | None = ...,
+        deleted: _builtins.bool = ...,
+        current: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "current", b"current", "deleted", b"deleted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchCheckpointsResponse: _TypeAlias = WatchCheckpointsResponse  # noqa: Y015
+
+@_typing.final
+class GetExportReportRequest(_message.Message):
+    """Whose report to show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.str
+    """NAME, NAME@ALIAS or NAME:VERSION."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExportReportRequest: _TypeAlias = GetExportReportRequest  # noqa: Y015
+
+@_typing.final
+class ExportReport(_message.Message):
+    """How an export went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PackagesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class StageSecondsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RECIPE_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    STAGE_SECONDS_FIELD_NUMBER: _builtins.int
+    NETWORK_ISOLATION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """The verdict in one line with its figures."""
+    recipe: _builtins.str
+    """Version of the export recipe."""
+    network_isolation: _builtins.str
+    """How the export process was kept from the network: "network namespace", or "audit hook" where the kernel allows no namespace."""
+    @_builtins.property
+    def parity(self) -> Global___ParityReport:
+        """The parity gate's verdict."""
+
+    @_builtins.property
+    def packages(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What made and proved the artifact: package to version."""
+
+    @_builtins.property
+    def stage_seconds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Seconds that each stage took, by the stage's name."""
+
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The limits that held: "address_space_bytes", "processor_seconds", "file_bytes", "descriptors", "wall_seconds"."""
+
+    def __init__(
+        self,
+        *,
+        parity: Global___ParityReport | None = ...,
+        reason: _builtins.str = ...,
+        recipe: _builtins.str = ...,
+        packages: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        stage_seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        network_isolation: _builtins.str = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parity", b"parity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "network_isolation", b"network_isolation", "packages", b"packages", "parity", b"parity", "reason", b"reason", "recipe", b"recipe", "stage_seconds", b"stage_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportReport: _TypeAlias = ExportReport  # noqa: Y015
+
+@_typing.final
+class GetExportReportResponse(_message.Message):
+    """The report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version that it is of."""
+
+    @_builtins.property
+    def report(self) -> Global___ExportReport:
+        """Unset where there is none: the version is older than reports, or its export died before it wrote one."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+        report: Global___ExportReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExportReportResponse: _TypeAlias = GetExportReportResponse  # noqa: Y015
+
+@_typing.final
+class ListArchitecturesRequest(_message.Message):
+    """Asks for all architectures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListArchitecturesRequest: _TypeAlias = ListArchitecturesRequest  # noqa: Y015
+
+@_typing.final
+class Architecture(_message.Message):
+    """One blueprint that checkpoints may follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As the config names it: "BertForSequenceClassification"."""
+    family: Global___Family.ValueType
+    """Decides which scheduler serves it."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedScalarFieldContainer[Global___Task.ValueType]:
+        """What it can answer; the first is the default."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        family: Global___Family.ValueType = ...,
+        tasks: _abc.Iterable[Global___Task.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["family", b"family", "name", b"name", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Architecture: _TypeAlias = Architecture  # noqa: Y015
+
+@_typing.final
+class ListArchitecturesResponse(_message.Message):
+    """The architectures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHITECTURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def architectures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Architecture]:
+        """In order of their names."""
+
+    def __init__(
+        self,
+        *,
+        architectures: _abc.Iterable[Global___Architecture] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architectures", b"architectures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListArchitecturesResponse: _TypeAlias = ListArchitecturesResponse  # noqa: Y015

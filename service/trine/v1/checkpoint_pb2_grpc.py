@@ -40,6 +40,11 @@ class CheckpointServiceStub:
                 request_serializer=trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointRequest.SerializeToString,
                 response_deserializer=trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointResponse.FromString,
                 _registered_method=True)
+        self.ImportCheckpoint = channel.unary_unary(
+                '/trine.v1.CheckpointService/ImportCheckpoint',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointResponse.FromString,
+                _registered_method=True)
         self.GetCheckpoint = channel.unary_unary(
                 '/trine.v1.CheckpointService/GetCheckpoint',
                 request_serializer=trine_dot_v1_dot_checkpoint__pb2.GetCheckpointRequest.SerializeToString,
@@ -65,6 +70,31 @@ class CheckpointServiceStub:
                 request_serializer=trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointRequest.SerializeToString,
                 response_deserializer=trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointResponse.FromString,
                 _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/trine.v1.CheckpointService/SetAlias',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/trine.v1.CheckpointService/DeleteAlias',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
+        self.WatchCheckpoints = channel.unary_stream(
+                '/trine.v1.CheckpointService/WatchCheckpoints',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsResponse.FromString,
+                _registered_method=True)
+        self.GetExportReport = channel.unary_unary(
+                '/trine.v1.CheckpointService/GetExportReport',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.GetExportReportRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.GetExportReportResponse.FromString,
+                _registered_method=True)
+        self.ListArchitectures = channel.unary_unary(
+                '/trine.v1.CheckpointService/ListArchitectures',
+                request_serializer=trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesRequest.SerializeToString,
+                response_deserializer=trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer:
@@ -72,9 +102,17 @@ class CheckpointServiceServicer:
     """
 
     def RegisterCheckpoint(self, request, context):
-        """Exports a checkpoint folder to ONNX, proves that the export answers as the original does, and publishes it as a new
+        """Exports a checkpoint, a folder or a repository of the Hugging Face hub, to ONNX, proves that the export answers as the original does, and publishes it as a new
         version. The stream tells each stage; its last message carries the version. Content that was registered under this name
         before, with the same recipe, returns the existing version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportCheckpoint(self, request, context):
+        """Publishes an artifact that `trine export` made, on another machine perhaps, as a new version. Needs no PyTorch: every hash,
+        every rule for files and graphs and the stored self-test are checked again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +154,43 @@ class CheckpointServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAlias(self, request, context):
+        """Points an alias at a READY version. Where the version that the alias meant is loaded here, the new one is loaded first, then
+        the alias moves, then the old one finishes what it runs and is unloaded: no call fails. Moving it back is the rollback.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Removes an alias; the version stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchCheckpoints(self, request, context):
+        """All checkpoints that are there, then each one anew whenever anything of it changes, made by this server or another that
+        shares the repository. A watcher that falls behind is told the newest state, not each one between.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExportReport(self, request, context):
+        """How the export of a version went, in full; of a FAILED one as far as it came.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArchitectures(self, request, context):
+        """The architectures that this release exports, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +198,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.RegisterCheckpoint,
                     request_deserializer=trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointRequest.FromString,
                     response_serializer=trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointResponse.SerializeToString,
+            ),
+            'ImportCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportCheckpoint,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointResponse.SerializeToString,
             ),
             'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCheckpoint,
@@ -148,6 +228,31 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.DeleteCheckpoint,
                     request_deserializer=trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointRequest.FromString,
                     response_serializer=trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.SetAliasRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'WatchCheckpoints': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCheckpoints,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsResponse.SerializeToString,
+            ),
+            'GetExportReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExportReport,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.GetExportReportRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.GetExportReportResponse.SerializeToString,
+            ),
+            'ListArchitectures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListArchitectures,
+                    request_deserializer=trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesRequest.FromString,
+                    response_serializer=trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +283,33 @@ class CheckpointService:
             '/trine.v1.CheckpointService/RegisterCheckpoint',
             trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointRequest.SerializeToString,
             trine_dot_v1_dot_checkpoint__pb2.RegisterCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.CheckpointService/ImportCheckpoint',
+            trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.ImportCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -313,6 +445,141 @@ class CheckpointService:
             '/trine.v1.CheckpointService/DeleteCheckpoint',
             trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointRequest.SerializeToString,
             trine_dot_v1_dot_checkpoint__pb2.DeleteCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.CheckpointService/SetAlias',
+            trine_dot_v1_dot_checkpoint__pb2.SetAliasRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.CheckpointService/DeleteAlias',
+            trine_dot_v1_dot_checkpoint__pb2.DeleteAliasRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trine.v1.CheckpointService/WatchCheckpoints',
+            trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.WatchCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExportReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.CheckpointService/GetExportReport',
+            trine_dot_v1_dot_checkpoint__pb2.GetExportReportRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.GetExportReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArchitectures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trine.v1.CheckpointService/ListArchitectures',
+            trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesRequest.SerializeToString,
+            trine_dot_v1_dot_checkpoint__pb2.ListArchitecturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,9 +36,13 @@ class CheckpointServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CheckpointServiceAsyncStub: ...
     RegisterCheckpoint: _grpc.UnaryStreamMultiCallable[_checkpoint_pb2.RegisterCheckpointRequest, _checkpoint_pb2.RegisterCheckpointResponse]
-    """Exports a checkpoint folder to ONNX, proves that the export answers as the original does, and publishes it as a new
+    """Exports a checkpoint, a folder or a repository of the Hugging Face hub, to ONNX, proves that the export answers as the original does, and publishes it as a new
     version. The stream tells each stage; its last message carries the version. Content that was registered under this name
     before, with the same recipe, returns the existing version.
+    """
+    ImportCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.ImportCheckpointRequest, _checkpoint_pb2.ImportCheckpointResponse]
+    """Publishes an artifact that `trine export` made, on another machine perhaps, as a new version. Needs no PyTorch: every hash,
+    every rule for files and graphs and the stored self-test are checked again.
     """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.GetCheckpointRequest, _checkpoint_pb2.GetCheckpointResponse]
     """One checkpoint with all its versions."""
@@ -52,6 +56,20 @@ class CheckpointServiceStub:
     """Removes a version that is not loaded and not aliased, or, given a bare name, the whole checkpoint when nothing of it is
     loaded.
     """
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.SetAliasRequest, _checkpoint_pb2.SetAliasResponse]
+    """Points an alias at a READY version. Where the version that the alias meant is loaded here, the new one is loaded first, then
+    the alias moves, then the old one finishes what it runs and is unloaded: no call fails. Moving it back is the rollback.
+    """
+    DeleteAlias: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.DeleteAliasRequest, _checkpoint_pb2.DeleteAliasResponse]
+    """Removes an alias; the version stays."""
+    WatchCheckpoints: _grpc.UnaryStreamMultiCallable[_checkpoint_pb2.WatchCheckpointsRequest, _checkpoint_pb2.WatchCheckpointsResponse]
+    """All checkpoints that are there, then each one anew whenever anything of it changes, made by this server or another that
+    shares the repository. A watcher that falls behind is told the newest state, not each one between.
+    """
+    GetExportReport: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.GetExportReportRequest, _checkpoint_pb2.GetExportReportResponse]
+    """How the export of a version went, in full; of a FAILED one as far as it came."""
+    ListArchitectures: _grpc.UnaryUnaryMultiCallable[_checkpoint_pb2.ListArchitecturesRequest, _checkpoint_pb2.ListArchitecturesResponse]
+    """The architectures that this release exports, in order of their names."""
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -59,9 +77,13 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterCheckpoint: _aio.UnaryStreamMultiCallable[_checkpoint_pb2.RegisterCheckpointRequest, _checkpoint_pb2.RegisterCheckpointResponse]  # type: ignore[assignment]
-    """Exports a checkpoint folder to ONNX, proves that the export answers as the original does, and publishes it as a new
+    """Exports a checkpoint, a folder or a repository of the Hugging Face hub, to ONNX, proves that the export answers as the original does, and publishes it as a new
     version. The stream tells each stage; its last message carries the version. Content that was registered under this name
     before, with the same recipe, returns the existing version.
+    """
+    ImportCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.ImportCheckpointRequest, _checkpoint_pb2.ImportCheckpointResponse]  # type: ignore[assignment]
+    """Publishes an artifact that `trine export` made, on another machine perhaps, as a new version. Needs no PyTorch: every hash,
+    every rule for files and graphs and the stored self-test are checked again.
     """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.GetCheckpointRequest, _checkpoint_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """One checkpoint with all its versions."""
@@ -75,6 +97,20 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Removes a version that is not loaded and not aliased, or, given a bare name, the whole checkpoint when nothing of it is
     loaded.
     """
+    SetAlias: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.SetAliasRequest, _checkpoint_pb2.SetAliasResponse]  # type: ignore[assignment]
+    """Points an alias at a READY version. Where the version that the alias meant is loaded here, the new one is loaded first, then
+    the alias moves, then the old one finishes what it runs and is unloaded: no call fails. Moving it back is the rollback.
+    """
+    DeleteAlias: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.DeleteAliasRequest, _checkpoint_pb2.DeleteAliasResponse]  # type: ignore[assignment]
+    """Removes an alias; the version stays."""
+    WatchCheckpoints: _aio.UnaryStreamMultiCallable[_checkpoint_pb2.WatchCheckpointsRequest, _checkpoint_pb2.WatchCheckpointsResponse]  # type: ignore[assignment]
+    """All checkpoints that are there, then each one anew whenever anything of it changes, made by this server or another that
+    shares the repository. A watcher that falls behind is told the newest state, not each one between.
+    """
+    GetExportReport: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.GetExportReportRequest, _checkpoint_pb2.GetExportReportResponse]  # type: ignore[assignment]
+    """How the export of a version went, in full; of a FAILED one as far as it came."""
+    ListArchitectures: _aio.UnaryUnaryMultiCallable[_checkpoint_pb2.ListArchitecturesRequest, _checkpoint_pb2.ListArchitecturesResponse]  # type: ignore[assignment]
+    """The architectures that this release exports, in order of their names."""
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
     """Registers checkpoints and moves their versions in and out of memory."""
@@ -85,9 +121,19 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_pb2.RegisterCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_checkpoint_pb2.RegisterCheckpointResponse], _abc.AsyncIterator[_checkpoint_pb2.RegisterCheckpointResponse]]:
-        """Exports a checkpoint folder to ONNX, proves that the export answers as the original does, and publishes it as a new
+        """Exports a checkpoint, a folder or a repository of the Hugging Face hub, to ONNX, proves that the export answers as the original does, and publishes it as a new
         version. The stream tells each stage; its last message carries the version. Content that was registered under this name
         before, with the same recipe, returns the existing version.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportCheckpoint(
+        self,
+        request: _checkpoint_pb2.ImportCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_pb2.ImportCheckpointResponse, _abc.Awaitable[_checkpoint_pb2.ImportCheckpointResponse]]:
+        """Publishes an artifact that `trine export` made, on another machine perhaps, as a new version. Needs no PyTorch: every hash,
+        every rule for files and graphs and the stored self-test are checked again.
         """
 
     @_abc_1.abstractmethod
@@ -131,5 +177,49 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes a version that is not loaded and not aliased, or, given a bare name, the whole checkpoint when nothing of it is
         loaded.
         """
+
+    @_abc_1.abstractmethod
+    def SetAlias(
+        self,
+        request: _checkpoint_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_pb2.SetAliasResponse, _abc.Awaitable[_checkpoint_pb2.SetAliasResponse]]:
+        """Points an alias at a READY version. Where the version that the alias meant is loaded here, the new one is loaded first, then
+        the alias moves, then the old one finishes what it runs and is unloaded: no call fails. Moving it back is the rollback.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAlias(
+        self,
+        request: _checkpoint_pb2.DeleteAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_pb2.DeleteAliasResponse, _abc.Awaitable[_checkpoint_pb2.DeleteAliasResponse]]:
+        """Removes an alias; the version stays."""
+
+    @_abc_1.abstractmethod
+    def WatchCheckpoints(
+        self,
+        request: _checkpoint_pb2.WatchCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_checkpoint_pb2.WatchCheckpointsResponse], _abc.AsyncIterator[_checkpoint_pb2.WatchCheckpointsResponse]]:
+        """All checkpoints that are there, then each one anew whenever anything of it changes, made by this server or another that
+        shares the repository. A watcher that falls behind is told the newest state, not each one between.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExportReport(
+        self,
+        request: _checkpoint_pb2.GetExportReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_pb2.GetExportReportResponse, _abc.Awaitable[_checkpoint_pb2.GetExportReportResponse]]:
+        """How the export of a version went, in full; of a FAILED one as far as it came."""
+
+    @_abc_1.abstractmethod
+    def ListArchitectures(
+        self,
+        request: _checkpoint_pb2.ListArchitecturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_pb2.ListArchitecturesResponse, _abc.Awaitable[_checkpoint_pb2.ListArchitecturesResponse]]:
+        """The architectures that this release exports, in order of their names."""
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,8 +39,11 @@ class InferenceServiceStub:
     StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
     own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
     wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
-    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
-    caller has closed its side and every input is answered; bytes that are no message end it with an error.
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. Where there is no room
+    for an input, its stream waits, as the caller will see by gRPC's flow control: it is not refused. A stream ends when the caller has
+    closed its side and every input is answered; bytes that are no message end it with an error.
+
+    A text of nothing but whitespace is a text. An answer that would be larger than a message may be (4 MiB) is refused: send fewer inputs.
     """
 
     @_typing.overload
@@ -81,8 +84,11 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
     own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
     wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
-    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
-    caller has closed its side and every input is answered; bytes that are no message end it with an error.
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. Where there is no room
+    for an input, its stream waits, as the caller will see by gRPC's flow control: it is not refused. A stream ends when the caller has
+    closed its side and every input is answered; bytes that are no message end it with an error.
+
+    A text of nothing but whitespace is a text. An answer that would be larger than a message may be (4 MiB) is refused: send fewer inputs.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -119,8 +125,11 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     StreamClassify, StreamClassifyTokens and StreamEmbed are for callers with high rates: many inputs over one call, each a message of its
     own with an id, a checkpoint and options, each answered by one message with the same id as soon as it is ready, in any order. What is
     wrong with an input fails that input alone. An input may take as long as a call without a deadline of its own, or until the
-    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. It ends when the
-    caller has closed its side and every input is answered; bytes that are no message end it with an error.
+    stream's deadline. A stream has at most 64 inputs in flight: further ones are read when answers have been read. Where there is no room
+    for an input, its stream waits, as the caller will see by gRPC's flow control: it is not refused. A stream ends when the caller has
+    closed its side and every input is answered; bytes that are no message end it with an error.
+
+    A text of nothing but whitespace is a text. An answer that would be larger than a message may be (4 MiB) is refused: send fewer inputs.
     """
 
     @_abc_1.abstractmethod

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from trine.config import Settings
 from trine.errors import Draining, InvalidInput, Overloaded
+from trine.front.serving.room import Room
 from trine.telemetry.metrics import Metrics
-
-
-def _text_field(index: int) -> str:
-    return f"inputs[{index}].text"
 
 
 class Admission:
@@ -23,20 +19,22 @@ class Admission:
         self.requests = 0
         self.bytes = 0
         self.draining = False
+        self.room = Room(self._is_room_for_streams)
+        """For requests that can wait: they leave half of all to those that would be refused."""
 
-    @contextlib.contextmanager
-    def permit(self, texts: Sequence[str], field: Callable[[int], str] = _text_field) -> Iterator[None]:
-        """Hold a place for one request. Raises InvalidInput, with `field` of the input's index, Overloaded or Draining."""
+    def take(self, texts: Sequence[str], field: Callable[[int], str]) -> int:
+        """A permit for one request, as its bytes. Raises InvalidInput, with `field` of the input's index, Overloaded or Draining."""
         self._check_sizes(texts, field)
-        size = sum(len(text.encode()) for text in texts)
+        size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
         self._check_room(size)
         self.requests += 1
         self.bytes += size
-        try:
-            yield
-        finally:
-            self.requests -= 1
-            self.bytes -= size
+        return size
+
+    def give_back(self, size: int) -> None:
+        self.requests -= 1
+        self.bytes -= size
+        self.room.freed()
 
     def _check_sizes(self, texts: Sequence[str], field: Callable[[int], str]) -> None:
         if len(texts) > self._settings.max_inputs:
@@ -60,3 +58,13 @@ class Admission:
         if full or self.bytes + size > self._settings.max_inflight_bytes:
             self._metrics.rejected("queue_full")
             raise Overloaded("too many requests are in flight", retry_after=self._settings.retry_after)
+
+    def _is_room_for_streams(self) -> bool:
+        settings = self._settings
+        return (
+            self.draining  # then `take` says so
+            or (
+                self.requests < max(1, settings.max_requests // 2)
+                and self.bytes < settings.max_inflight_bytes // 2
+            )
+        )

@@ -8,13 +8,14 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from trine import frames
 from trine.config import Settings, available_cores, memory_limit
 from trine.errors import EngineLost, NotLive, TrineError
-from trine.front.serving.link import Link, Mailbox
+from trine.front.serving.link import Link, Mailbox, reap
+from trine.front.serving.room import Room
 from trine.front.serving.views import EngineState, EngineView
 from trine.registry.records import Record
 from trine.telemetry.metrics import Metrics
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
 _STABLE_AFTER = 60.0
 """Seconds after which an engine counts as healthy again and the pause before its next restart starts small."""
+_MEASURE_EVERY = 10.0
+"""Seconds between two measurements of an engine's memory, each 2 to 10 ms of a thread."""
 
 
 def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
@@ -45,6 +48,15 @@ def engine_command(artifact_folder: Path, settings: Settings) -> list[str]:
     ]
 
 
+def resident_bytes(process: int) -> int:
+    """Proportional set size of a process: what is its own, and its part of the pages that it shares. 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss:", "SwapPss:")))
+
+
 class EngineHandle:
     """The engine of one version in this server."""
 
@@ -55,6 +67,7 @@ class EngineHandle:
         settings: Settings,
         metrics: Metrics,
         changed: Callable[[], None],
+        expected_bytes: int = 0,
     ) -> None:
         self.record = record
         self._folder = artifact_folder
@@ -71,10 +84,15 @@ class EngineHandle:
         self.reason = ""
         self.load_seconds: float | None = None
         self.restarts = 0
+        self.expected_bytes = expected_bytes
+        """What it will take, or what it took when it was last measured."""
+        self.resident_bytes = 0
+        """What it takes, as last measured; 0 while there is no process."""
+        self.last_used = time.monotonic()
 
     @property
     def view(self) -> EngineView:
-        return EngineView(self.state, self.reason, self.load_seconds, self.restarts)
+        return EngineView(self.state, self.reason, self.load_seconds, self.restarts, self.resident_bytes)
 
     @property
     def process_id(self) -> int | None:
@@ -82,12 +100,17 @@ class EngineHandle:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    def submit(self, build: Callable[[int], frames.Submit]) -> tuple[int, Mailbox]:
-        """Raises NotLive, EngineLost or Overloaded, each with a time after which to try again."""
+    @property
+    def room(self) -> Room | None:
+        """Where requests that can wait do so; None while the engine is away, as `submit` says."""
+        return None if self._link is None else self._link.room
+
+    def submit(self, build: Callable[[int], frames.Submit], mailbox: Mailbox) -> int:
+        """The request's id. Raises NotLive, EngineLost or Overloaded, each with a time after which to try again."""
         try:
             if self._link is None or self.state is not EngineState.LIVE:
                 raise NotLive(f"{self.record.reference} is {self.state}")
-            return self._link.submit(build)
+            return self._link.submit(build, mailbox)
         except TrineError as error:
             error.retry_after = self._settings.retry_after
             raise
@@ -97,17 +120,20 @@ class EngineHandle:
         if self._link is not None:
             self._link.cancel(number, of)
 
-    @contextlib.contextmanager
-    def lease(self) -> Iterator[EngineHandle]:
-        """While any lease is held, `stop` waits (for at most its grace)."""
+    @property
+    def is_idle(self) -> bool:
+        return not self._leases
+
+    def hold(self) -> None:
+        """Until `let_go` is called as often, `stop` waits (for at most its grace)."""
         self._leases += 1
         self._idle.clear()
-        try:
-            yield self
-        finally:
-            self._leases -= 1
-            if not self._leases:
-                self._idle.set()
+
+    def let_go(self) -> None:
+        self._leases -= 1
+        self.last_used = time.monotonic()
+        if not self._leases:
+            self._idle.set()
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -124,9 +150,13 @@ class EngineHandle:
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name=f"engine {self.record.reference}")
 
+    def refuse(self) -> None:
+        """Take no further request: `stop` is about to be called."""
+        self._move(EngineState.UNLOADING)
+
     async def stop(self, grace: float) -> None:
         """Refuse what comes, let what runs finish for at most `grace` seconds, end the process."""
-        self._move(EngineState.UNLOADING)
+        self.refuse()
         if (
             self._supervisor is not None
         ):  # first of all, or it would start again an engine that dies meanwhile
@@ -150,7 +180,19 @@ class EngineHandle:
             raise EngineLost("the engine took too long to load") from None
         self.load_seconds = ready.load_seconds
         self._metrics.engine_loaded(self.record.checkpoint, str(self.record.number), ready.load_seconds)
+        await self.measure()
+        self.last_used = time.monotonic()
         self._move(EngineState.LIVE)
+
+    async def measure(self) -> None:
+        """Read how much memory the process takes."""
+        process = self._process
+        if process is None:
+            return
+        measured = await asyncio.to_thread(resident_bytes, process.pid)
+        if measured and self._process is process:  # not reaped, so the number was its own
+            self.resident_bytes = self.expected_bytes = measured
+            self._metrics.engine_resident(self.record.checkpoint, str(self.record.number), measured)
 
     async def _supervise(self) -> None:
         """Watch the live engine for ever; when it ends, start it again after a pause that doubles while it keeps dying."""
@@ -186,6 +228,7 @@ class EngineHandle:
         assert link is not None
         period = min(1.0, self._settings.engine_stall_timeout / 4)
         heard, silence, checked = link.last_pong, 0.0, time.monotonic()
+        measured = checked
         while not link.lost.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.lost.wait(), period)
@@ -198,10 +241,14 @@ class EngineHandle:
                 await link.lost.wait()
             elif not link.lost.is_set():
                 link.ping()
+                if now - measured > _MEASURE_EVERY:
+                    measured = now
+                    await self.measure()
 
     async def _end_process(self) -> None:
         """End the process whatever it does, and reap it; a caller who is cancelled meanwhile leaves none behind."""
         link, process, self._link, self._process = self._link, self._process, None, None
+        self.resident_bytes = 0
         if process is None:
             return
         try:
@@ -213,7 +260,7 @@ class EngineHandle:
             process.kill()
             if link is not None:
                 link.abort()
-            await asyncio.to_thread(process.wait)
+            await reap(process)
 
     def _kill(self) -> None:
         if self._process is not None:

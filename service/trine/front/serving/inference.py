@@ -1,37 +1,32 @@
 """One request from its admission to its answer. Front process, event loop only.
 
-Every request passes the same way: resolve the reference, check the task, take a permit, lease the engine, submit, wait for the
-mailbox. Whatever ends it, the permit and the lease are given back and the engine is told to let go.
+Every request passes the same way: resolve the reference, check the task, take a permit, wait for an engine that is loaded
+on demand, lease it, submit, wait for the mailbox. Whatever ends it, the permit and the lease are given back and the engine is told to let go.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from trine import frames
 from trine.artifact import Task
 from trine.config import Settings
-from trine.errors import Bug, DeadlineExceeded, TrineError, WrongTask, from_reason
+from trine.errors import DeadlineExceeded, WrongTask
 from trine.front.serving.admission import Admission
-from trine.front.serving.link import Closing, Mailbox
+from trine.front.serving.link import Closing
 from trine.front.serving.pool import Pool
-from trine.front.serving.reading import Reading
+from trine.front.serving.request import Request
+from trine.front.serving.room import Room
+from trine.front.serving.work import Caller, Work
+from trine.front.serving.writing import Writing
 from trine.registry import references
 from trine.registry.records import Record
-from trine.registry.repository import Repository
-from trine.sampling import Decoding
 from trine.telemetry.metrics import Metrics
 
 R = TypeVar("R")
-
-_GRACE = 0.25
-"""Seconds after a deadline in which the engine's own word about it may still come."""
 
 _VERBS = {
     Task.CLASSIFICATION: "Classify",
@@ -43,184 +38,107 @@ _VERBS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, how urgently, and how long they wait."""
-
-    name: str
-    """For fairness between callers."""
-    priority: int
-    """1 low, 2 normal, 3 high."""
-    timeout: float | None
-    """Seconds; None for the server's default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """What a generating request wants written; its fields are those of frames.Generate."""
-
-    texts: list[str]
-    decoding: Decoding
-    conversations: list[list[frames.Message]]
-    directions: list[frames.Direction]
-    split: bool
-
-    def field(self, index: int) -> str:
-        """How errors name what was sent for an input."""
-        conversation = bool(self.conversations and self.conversations[index])
-        return f"inputs[{index}].{'messages' if conversation else 'text'}"
-
-    def contents(self) -> list[str]:
-        """All that was sent for each input, for whoever counts characters."""
-        if not self.conversations:
-            return self.texts
-        return [
-            text or "".join(message.content for message in messages)
-            for text, messages in zip(self.texts, self.conversations, strict=True)
-        ]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What the metrics will say of a request."""
-
-    checkpoint: str = "_unknown"
-    version: str = ""
-    code: str = "OK"
-
-
 class Inference:
     """Transport-free: strings in, frames out, errors of trine.errors."""
 
     def __init__(
         self,
-        repository: Repository,
         pool: Pool,
         admission: Admission,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self._repository = repository
         self._pool = pool
         self._admission = admission
         self._settings = settings
         self._metrics = metrics
 
-    async def read(self, reference: str, reading: Reading[R], *, caller: Caller) -> tuple[str, list[R]]:
-        """Classification, token classification or embedding: (NAME:VERSION, one result for each text)."""
-        deadline = self._deadline(caller.timeout)
+    async def answer(self, reference: str, work: Work[R], *, caller: Caller) -> tuple[str, list[R]]:
+        """The whole answer: (NAME:VERSION, one result for each input)."""
+        with Request(work, self._timeout(caller), self._metrics) as request:
+            await self._submit(request, self._resolve(request, reference), caller)
+            await request.mailbox.wait()
+            return request.result()
 
-        def build(number: int) -> frames.Submit:
-            return reading.submit(number, deadline, caller.priority, caller.name)
+    async def begin(
+        self, reference: str, work: Work[R], *, caller: Caller, told: Callable[[], None]
+    ) -> Request[R]:
+        """The same for a stream: waits for room instead of being refused, and returns when the engine has been asked.
 
-        permit = self._admission.permit(reading.contents())
-        with self._submitted(reference, reading.task, permit, deadline, build) as (record, mailbox):
-            (answer,) = await _take(mailbox, deadline)
-            return record.reference, reading.results(_expect_answer(answer))
-
-    async def generate(
-        self, reference: str, writing: Writing, *, task: Task, caller: Caller
-    ) -> tuple[str, list[frames.Generated]]:
-        """Generation, translation or summarization: (NAME:VERSION, one result for each text)."""
-        with self._writing(reference, writing, task, caller, stream=False) as (record, mailbox, deadline):
-            (answer,) = await _take(mailbox, deadline)
-            return record.reference, _expect_answer(answer).generated
+        `told` is called when `result` is there; then, or before, the request must be ended.
+        """
+        request = Request(work, self._timeout(caller), self._metrics, told)
+        rooms: list[Room] = []
+        try:
+            record = self._resolve(request, reference)
+            rooms = [room for room in (self._pool.room(record), self._admission.room) if room is not None]
+            if await self._wait_for_room(request, rooms):
+                record = self._resolve(request, reference)  # the name may mean another version by now
+            await self._submit(request, record, caller)
+        except BaseException as error:
+            request.end(error)
+            raise
+        finally:
+            for room in rooms:
+                room.freed()
+        return request
 
     async def stream(
-        self, reference: str, writing: Writing, *, task: Task, caller: Caller
+        self, reference: str, writing: Writing, *, caller: Caller
     ) -> AsyncGenerator[tuple[str, list[frames.Delta]], None]:
-        """The same as deltas, as they come. Closing the iterator cancels the request."""
-        with self._writing(reference, writing, task, caller, stream=True) as (record, mailbox, deadline):
+        """A generating answer as deltas, as they come. Closing the iterator cancels the request."""
+        with Request(writing, self._timeout(caller), self._metrics) as request:
+            record = self._resolve(request, reference)
+            await self._submit(request, record, caller)
             last = False
             while not last:
-                deltas, failed = _merge(await _take(mailbox, deadline))
+                await request.mailbox.wait()
+                deltas, failed = _merge(request.mailbox.messages())
                 if deltas:
                     yield record.reference, deltas
                     last = deltas[-1].last
                 if failed is not None:
-                    raise _error(failed)
+                    raise request.failed(failed)
 
-    @contextlib.contextmanager
-    def _writing(
-        self, reference: str, writing: Writing, task: Task, caller: Caller, *, stream: bool
-    ) -> Iterator[tuple[Record, Mailbox, float]]:
-        deadline = self._deadline(caller.timeout)
+    def _timeout(self, caller: Caller) -> float:
+        return self._settings.default_timeout if caller.timeout is None else caller.timeout
 
-        def build(number: int) -> frames.Submit:
-            return frames.Generate(
-                number,
-                writing.texts,
-                deadline,
-                caller.priority,
-                caller.name,
-                writing.decoding,
-                stream,
-                writing.conversations,
-                writing.directions,
-                writing.split,
+    def _resolve(self, request: Request[R], reference: str) -> Record:
+        record = self._pool.routes.resolve(references.parse(reference))
+        request.version = record
+        if record.task is not request.work.task:
+            raise WrongTask(
+                f"{record.reference} does {record.task}: call {_VERBS[record.task]}", field="checkpoint"
             )
+        return record
 
-        permit = self._admission.permit(writing.contents(), writing.field)
-        with self._submitted(reference, task, permit, deadline, build) as (record, mailbox):
-            yield record, mailbox, deadline
+    async def _submit(self, request: Request[R], record: Record, caller: Caller) -> None:
+        work = request.work
+        await self._pool.ready(
+            record, request.deadline
+        )  # before the permit, which others have better use for meanwhile
+        size = self._admission.take(work.contents(), work.field)
+        request.holds(partial(self._admission.give_back, size))
+        engine = self._pool.lease(record)
+        request.holds(engine.let_go)
+        number = engine.submit(lambda number: work.submit(number, request.deadline, caller), request.mailbox)
+        request.holds(partial(engine.cancel, number, request.mailbox))
+        request.watch(number)
 
-    def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._settings.default_timeout if timeout is None else timeout)
+    async def _wait_for_room(self, request: Request[R], rooms: Sequence[Room]) -> bool:
+        """Streams leave half of the engine's window and half of the permits to calls that are refused when there is none.
 
-    @contextlib.contextmanager
-    def _submitted(
-        self,
-        reference: str,
-        task: Task,
-        permit: AbstractContextManager[None],
-        deadline: float,
-        build: Callable[[int], frames.Submit],
-    ) -> Iterator[tuple[Record, Mailbox]]:
-        with self._counted(task, deadline) as outcome:
-            record = self._repository.resolve(references.parse(reference))
-            outcome.checkpoint, outcome.version = record.checkpoint, str(record.number)
-            if record.task is not task:
-                raise WrongTask(
-                    f"{record.reference} does {record.task}: call {_VERBS[record.task]}", field="checkpoint"
-                )
-            with permit, self._pool.lease(record) as engine:
-                number, mailbox = engine.submit(build)
-                try:
-                    yield record, mailbox
-                finally:
-                    engine.cancel(number, mailbox)
-
-    @contextlib.contextmanager
-    def _counted(self, task: Task, deadline: float) -> Iterator[_Outcome]:
-        """Count the request and its duration, whatever becomes of it.
-
-        gRPC cancels a handler for either reason, the caller's leaving or the deadline; only the clock tells which.
+        Returns whether it had to wait.
         """
-        outcome, began = _Outcome(), time.monotonic()
+        if all(room.is_there for room in rooms):
+            return False
         try:
-            yield outcome
-        except (asyncio.CancelledError, GeneratorExit):
-            late = time.monotonic() >= deadline
-            outcome.code = DeadlineExceeded.reason if late else "CANCELLED"
-            raise
-        except TrineError as error:
-            outcome.code = error.reason
-            raise
-        except BaseException:
-            outcome.code = Bug.reason
-            raise
-        finally:
-            seconds = time.monotonic() - began
-            self._metrics.request(outcome.checkpoint, outcome.version, task, outcome.code, seconds)
-
-
-async def _take(mailbox: Mailbox, deadline: float) -> list[Closing]:
-    """The engine ends what is late by itself; the time-out here is for an engine that cannot."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic()) + _GRACE):
-            return await mailbox.take()
-    except TimeoutError:
-        raise DeadlineExceeded("the deadline has passed") from None
+            async with asyncio.timeout(request.remaining):
+                for room in rooms:
+                    await room.wait()
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline has passed") from None
+        return True
 
 
 def _merge(messages: list[Closing]) -> tuple[list[frames.Delta], frames.Failed | None]:
@@ -232,15 +150,3 @@ def _merge(messages: list[Closing]) -> tuple[list[frames.Delta], frames.Failed |
             merged[delta.input_index] = delta if before is None else before.followed_by(delta)
     failed = next((message for message in messages if isinstance(message, frames.Failed)), None)
     return list(merged.values()), failed
-
-
-def _expect_answer(message: Closing) -> frames.Answer:
-    if isinstance(message, frames.Failed):
-        raise _error(message)
-    if not isinstance(message, frames.Answer):
-        raise Bug("a unary request was answered by a delta: this is a bug")
-    return message
-
-
-def _error(failed: frames.Failed) -> TrineError:
-    return from_reason(failed.reason, failed.message, failed.field, failed.retry_after)

@@ -19,6 +19,7 @@ import msgspec
 
 from trine import frames
 from trine.errors import EngineLost, Overloaded, TrineError, from_reason
+from trine.front.serving.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -27,30 +28,40 @@ _NO_PROCESS = "the engine's process could not be started"
 _RESTART_SECONDS = 1.0
 """What a caller of a dead engine is told to wait; a restart takes about that long."""
 
+_MANY, _PERIOD, _PAUSE = 20, 0.01, 0.001
+"""From so many messages in so many seconds on, they leave so much later, all that gathered meanwhile in one write: a frame
+of its own costs both processes together about 100 us. One caller who waits for each answer cannot send so many (docs/decisions/0014)."""
+
 Closing = frames.Answer | frames.Delta | frames.Failed
 
 
 class Mailbox:
-    """What one caller waits on. While the caller is slow its messages gather here and leave together."""
+    """What one caller waits on, or is `told` of. While the caller is slow its messages gather here and leave together."""
 
-    __slots__ = ("_messages", "_wake")
+    __slots__ = ("_messages", "_told", "_wake")
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None] | None = None) -> None:
         self._messages: list[Closing] = []
+        self._told = told
         self._wake: asyncio.Future[None] | None = None
 
     def put(self, message: Closing) -> None:
         self._messages.append(message)
-        if self._wake is not None and not self._wake.done():
+        if self._told is not None:
+            self._told()
+        elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def take(self) -> list[Closing]:
-        """All messages since the last call, at least one."""
+    def messages(self) -> list[Closing]:
+        """All since the last call."""
+        taken, self._messages = self._messages, []
+        return taken
+
+    async def wait(self) -> None:
+        """Return when there is a message."""
         while not self._messages:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        taken, self._messages = self._messages, []
-        return taken
 
 
 class Link(asyncio.Protocol):
@@ -65,9 +76,13 @@ class Link(asyncio.Protocol):
         self._calls: dict[int, Mailbox | None] = {}
         """id -> mailbox, or None when the caller has left and the engine has not let go yet."""
         self._unsent: dict[int, frames.Frame] = {}
-        """id -> message of this tick, or of longer while the engine does not read; pings have negative ids."""
+        """id -> message of this turn, or of longer while there are many or the engine does not read; pings have negative ids."""
+        self._counted, self._since, self._many = 0, self._loop.time(), False
+        """Messages since when, and whether there were many in the period before."""
         self._paused = False
         self._transport: asyncio.Transport | None = None
+        self.room = Room(lambda: len(self._calls) < max(1, window // 2))
+        """For requests that can wait: they leave half of the window to those that would be refused."""
         self.ready: asyncio.Future[frames.Ready] = self._loop.create_future()
         self.lost = asyncio.Event()
         self.last_pong = time.monotonic()
@@ -84,22 +99,22 @@ class Link(asyncio.Protocol):
         except BaseException:
             ours.close()
             process.kill()
-            await asyncio.to_thread(process.wait)
+            await reap(process)
             raise
         return protocol, process
 
     # --- to the engine -----------------------------------------------------------------------------------------------
 
-    def submit(self, build: Callable[[int], frames.Submit]) -> tuple[int, Mailbox]:
-        """Send a request. Raises Overloaded when the engine's window is full, EngineLost when it is gone."""
+    def submit(self, build: Callable[[int], frames.Submit], mailbox: Mailbox) -> int:
+        """Send a request and return its id. Raises Overloaded when the engine's window is full, EngineLost when it is gone."""
         if self.lost.is_set():
             raise EngineLost("the engine is gone")
         if len(self._calls) >= self._window:
             raise Overloaded("the engine holds as many requests as it may")
-        number, mailbox = next(self._ids), Mailbox()
+        number = next(self._ids)
         self._calls[number] = mailbox
         self._send(number, build(number))
-        return number, mailbox
+        return number
 
     def cancel(self, number: int, mailbox: Mailbox) -> None:
         """Let go of a request; nothing happens when it was settled already, or belongs to an engine before this one."""
@@ -107,6 +122,7 @@ class Link(asyncio.Protocol):
             return
         if self._unsent.pop(number, None) is not None:
             del self._calls[number]
+            self.room.freed()
         else:
             self._calls[number] = None
             self._send(number, frames.Cancel(number))
@@ -119,8 +135,21 @@ class Link(asyncio.Protocol):
 
     def _send(self, key: int, message: frames.Frame) -> None:
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            if self._are_many():
+                self._loop.call_later(_PAUSE, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
         self._unsent[key] = message
+        self._counted += 1
+
+    def _are_many(self) -> bool:
+        """Whether messages came fast in the period before this one."""
+        now = self._loop.time()
+        passed = now - self._since
+        if passed >= _PERIOD:
+            self._many = self._counted >= _MANY * passed / _PERIOD
+            self._since, self._counted = now, 0
+        return self._many
 
     def _flush(self) -> None:
         if self._unsent and not self._paused and self._transport is not None:
@@ -158,6 +187,7 @@ class Link(asyncio.Protocol):
                 self._settle(message.id, message, closing=True)
             case frames.Gone(id=number):
                 self._calls.pop(number, None)
+                self.room.freed()
             case frames.Observed():
                 self._observe(message)
             case frames.Pong():
@@ -169,7 +199,11 @@ class Link(asyncio.Protocol):
                 self._fail_to_load(from_reason(reason, words))
 
     def _settle(self, number: int, message: Closing, *, closing: bool) -> None:
-        mailbox = self._calls.pop(number, None) if closing else self._calls.get(number)
+        if closing:
+            mailbox = self._calls.pop(number, None)
+            self.room.freed()
+        else:
+            mailbox = self._calls.get(number)
         if mailbox is not None:
             mailbox.put(message)
 
@@ -184,6 +218,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()
+        self.room.close()
         calls, self._calls = self._calls, {}
         self._unsent.clear()
         self._transport = None
@@ -191,6 +226,16 @@ class Link(asyncio.Protocol):
         for number, mailbox in calls.items():
             if mailbox is not None:
                 mailbox.put(frames.Failed(number, EngineLost.reason, _ENDED, retry_after=_RESTART_SECONDS))
+
+
+async def reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was killed; a caller who is cancelled meanwhile leaves when it is gone."""
+    waiting = asyncio.create_task(asyncio.to_thread(process.wait))
+    try:
+        await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        await asyncio.wait({waiting})
+        raise
 
 
 def _spawn(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:

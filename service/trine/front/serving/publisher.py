@@ -5,23 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Coroutine
+import weakref
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from trine import artifact
 from trine.artifact import Precision, Target, Task
 from trine.config import Settings
-from trine.errors import Draining, InvalidInput
+from trine.errors import CheckpointRefused, Draining, InvalidInput
 from trine.export import launcher
 from trine.export.plan import CheckpointInfo, ExportPlan, Gate, inspect
+from trine.front.serving.fetching import SHARE, fetched
+from trine.front.serving.importing import Importer
 from trine.front.serving.pool import Pool
-from trine.front.serving.views import EngineState, Progress
-from trine.registry.records import Record, VersionState
+from trine.front.serving.rollout import Rollout, whole
+from trine.front.serving.views import Progress
+from trine.registry import lineage
+from trine.registry.quota import Quota
+from trine.registry.records import Lineage, Record, VersionState
 from trine.registry.references import LIVE
-from trine.registry.repository import Repository, Reservation
+from trine.registry.repository import Repository
+from trine.registry.reservation import Reservation
+from trine.registry.source import Folder, Source
 from trine.telemetry.metrics import Metrics
 
 Registered = tuple[Record, bool]
@@ -31,47 +38,61 @@ Registered = tuple[Record, bool]
 class Publisher:
     """One registration of a name at a time; those of different names run side by side."""
 
-    def __init__(self, repository: Repository, pool: Pool, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, repository: Repository, pool: Pool, rollout: Rollout, settings: Settings, metrics: Metrics
+    ) -> None:
         self._repository = repository
         self._pool = pool
+        self._rollout = rollout
         self._settings = settings
         self._metrics = metrics
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._quota = Quota(repository, settings.max_repository_bytes, settings.max_versions)
+        self._importer = Importer(repository, pool, rollout, self._quota, Target(settings.provider))
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._cancelled = asyncio.Event()
 
     async def register(
         self,
         name: str,
-        path: str,
+        source: Source,
         *,
         task: Task | None,
         precision: Precision | None,
         gate: Gate = Gate.ENFORCE,
         hold: bool,
+        claims: Lineage,
     ) -> AsyncGenerator[Progress | Registered, None]:
         """Progress as it comes, at last the version: READY, or FAILED when the gate said no and is enforced.
 
-        Without `precision` the gate chooses: int8 where it passes, else float32; on CUDA it is float16.
+        `claims` is what the caller says of its lineage. Without `precision` the gate chooses: int8 where it passes, else float32; on CUDA it is float16.
 
         Raises InvalidInput for the path or the precision, CheckpointRefused for the folder; nothing is left behind then, nor when the iterator
         is closed early.
         """
         outcome = "refused"
         try:
-            folder = self._folder(path)
             precision = self._precision(precision)
+            async with contextlib.aclosing(self._files(source)) as found:
+                async for each in found:
+                    if isinstance(each, Progress):
+                        yield each
+                    else:
+                        folder, come_from = each
             async with self._locks.setdefault(name, asyncio.Lock()):
-                yield Progress("read", 0.0, "reading the checkpoint")
                 info = await asyncio.to_thread(inspect, folder, task, precision, gate)
+                said = await asyncio.to_thread(lineage.read, folder)
+                origin = lineage.merged(claims, said, come_from, self._repository)
                 yield Progress(
                     "read", 1.0, f"{info.architecture}, {info.weight_bytes / 1e6:.1f} MB of weights"
                 )
+                await asyncio.to_thread(
+                    self._repository.refresh, name
+                )  # another server may just have done the same
                 existing = self._repository.find(name, info.digest)
                 record = existing
                 if record is None:
                     async with contextlib.aclosing(
-                        self._export(name, folder, info, precision, gate)
+                        self._export(name, folder, info, precision, gate, origin)
                     ) as steps:
                         async for step in steps:
                             if isinstance(step, Record):
@@ -83,7 +104,8 @@ class Publisher:
                 self._pool.changed()  # a new name has a health too, also while nothing of it is loaded
                 if record.state is VersionState.READY and not hold:
                     yield Progress("publish", 0.5, f"loading {record.reference}")
-                    await self._go_live(record)
+                    await self._rollout.move(name, LIVE, record, load=True)
+                await asyncio.to_thread(self._quota.prune, name)
                 yield record, existing is not None
         except (asyncio.CancelledError, GeneratorExit):
             outcome = "cancelled"
@@ -91,9 +113,54 @@ class Publisher:
         finally:
             self._metrics.registered(outcome)
 
+    async def import_artifact(self, name: str, path: str, *, hold: bool) -> Registered:
+        """Publish a copy of the artifact in the folder `path`, once it is checked; READY at once, or refused.
+
+        Raises InvalidInput for the path, NotPossible where it is for another device, RepositoryFull, and CheckpointRefused for what is wrong with it.
+        Nothing is left behind then, also where its self-test fails as it goes live. What keeps it from loading otherwise is raised
+        too, and leaves it READY, as after `register`.
+        """
+        outcome = "refused"
+        try:
+            folder = self._folder(path)
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                await asyncio.to_thread(self._repository.refresh, name)
+                record, existing = await self._importer.publish(name, folder)
+                outcome = "existing" if existing else str(record.state)
+                self._pool.changed()
+                if not hold:
+                    await self._importer.go_live(record, existing)
+                await asyncio.to_thread(self._quota.prune, name)
+                return record, existing
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except CheckpointRefused:
+            outcome = "refused"
+            raise
+        finally:
+            self._metrics.registered(outcome)
+
     def cancel(self) -> None:
         """End the exports that run: the server is about to stop."""
         self._cancelled.set()
+
+    async def _files(self, source: Source) -> AsyncGenerator[Progress | tuple[Path, Lineage], None]:
+        """The checkpoint's folder, after progress, and what is known of where it comes from. Raises as `fetched` and `_folder` do."""
+        if isinstance(source, Folder):
+            folder = self._folder(source.path)
+            yield Progress("read", 0.0, "reading the checkpoint")
+            yield folder, Lineage(source=folder.name)
+            return
+        async with contextlib.aclosing(
+            fetched(source, self._settings, self._quota, self._cancelled)
+        ) as steps:
+            async for step in steps:
+                if isinstance(step, Progress):
+                    yield step
+                else:
+                    yield Progress("read", SHARE, "reading the checkpoint")
+                    yield step.folder, Lineage(source=step.repo_id, source_revision=step.commit)
 
     def _folder(self, path: str) -> Path:
         """The folder, resolved. Its links are resolved first, so that none leads out of the import root."""
@@ -120,10 +187,17 @@ class Publisher:
         return asked
 
     async def _export(
-        self, name: str, folder: Path, info: CheckpointInfo, precision: Precision | None, gate: Gate
+        self,
+        name: str,
+        folder: Path,
+        info: CheckpointInfo,
+        precision: Precision | None,
+        gate: Gate,
+        origin: Lineage,
     ) -> AsyncGenerator[Progress | Record, None]:
+        await asyncio.to_thread(self._quota.require, info.weight_bytes)
         with self._repository.reserve(name) as reservation:
-            record = _new_record(reservation, info, precision)
+            record = _new_record(reservation, info, precision, origin)
             reservation.note(record)
             reservation.staging.mkdir()
             plan = ExportPlan(
@@ -145,7 +219,8 @@ class Publisher:
                     verdict = step.verdict
                     yield Progress(step.stage, step.fraction, step.message)
             assert verdict is not None
-            yield await _whole(asyncio.to_thread(_conclude, reservation, record, verdict))
+            await asyncio.to_thread(self._quota.require)
+            yield await whole(asyncio.to_thread(_conclude, reservation, record, verdict))
 
     async def _next(self, steps: AsyncGenerator[launcher.Progress, None]) -> launcher.Progress | None:
         """The next step, None after the last. Raises Draining as soon as the server is about to stop."""
@@ -161,33 +236,10 @@ class Publisher:
             step.cancel()
             await asyncio.gather(step, cancelled, return_exceptions=True)
 
-    async def _go_live(self, record: Record) -> None:
-        """Load the version, move `live` to it, and only then retire the one that was live before."""
-        await self._pool.load(record)
-        aliases = self._repository.checkpoint(record.checkpoint).aliases
-        before = aliases.get(LIVE)
-        self._repository.set_alias(record.checkpoint, LIVE, record.number)
-        self._pool.changed()
-        if before is None or before in {record.number, *(n for a, n in aliases.items() if a != LIVE)}:
-            return
-        old = self._repository.checkpoint(record.checkpoint).versions.get(before)
-        if old is not None and self._pool.view(old).state is not EngineState.UNLOADED:
-            task = asyncio.create_task(self._pool.unload(old), name=f"retire {old.reference}")
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
 
-
-async def _whole(conclusion: Coroutine[Any, Any, Record]) -> Record:
-    """Its result; a cancellation waits for its end, or the folder would be swept away while a thread publishes it."""
-    task = asyncio.ensure_future(conclusion)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-def _new_record(reservation: Reservation, info: CheckpointInfo, precision: Precision | None) -> Record:
+def _new_record(
+    reservation: Reservation, info: CheckpointInfo, precision: Precision | None, origin: Lineage
+) -> Record:
     return Record(
         checkpoint=reservation.name,
         number=reservation.number,
@@ -198,6 +250,7 @@ def _new_record(reservation: Reservation, info: CheckpointInfo, precision: Preci
         precision=precision,
         digest=info.digest,
         create_time=time.time(),
+        lineage=origin,
     )
 
 
@@ -208,7 +261,7 @@ def _conclude(reservation: Reservation, record: Record, verdict: launcher.Verdic
     record = msgspec.structs.replace(record, precision=opened.manifest.precision, parity=parity)
     if (verdict.passed and parity.passed) or parity.overridden:
         record = msgspec.structs.replace(record, state=VersionState.READY)
-        reservation.publish(record)
+        record = reservation.publish(record)
     else:
         record = msgspec.structs.replace(record, state=VersionState.FAILED, reason=verdict.reason)
         reservation.fail(record)

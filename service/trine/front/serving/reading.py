@@ -4,12 +4,14 @@ front process.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from trine import frames
 from trine.artifact import Task
+from trine.front.serving.work import Caller
 
 R = TypeVar("R")
 
@@ -24,16 +26,16 @@ class Reading(ABC, Generic[R]):
     """None refuses texts that are longer than the context."""
 
     def contents(self) -> list[str]:
-        """All that was sent for each input, for whoever counts characters."""
         return self.texts
 
-    @abstractmethod
-    def submit(self, number: int, deadline: float, priority: int, caller: str) -> frames.Submit:
-        """What the engine is asked; the arguments are those of every Submit."""
+    def field(self, index: int) -> str:
+        return f"inputs[{index}].text"
 
     @abstractmethod
-    def results(self, answer: frames.Answer) -> list[R]:
-        """One for each text."""
+    def submit(self, number: int, deadline: float, caller: Caller) -> frames.Submit: ...
+
+    @abstractmethod
+    def results(self, answer: frames.Answer) -> list[R]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Classifying(Reading[frames.Classified]):
 
     task: ClassVar[Task] = Task.CLASSIFICATION
     top_k: int = 0
-    pairs: list[str | None] = field(default_factory=list)
+    pairs: list[str | None] = dataclasses.field(default_factory=list)
     raw_scores: bool = False
 
     def contents(self) -> list[str]:
@@ -50,13 +52,13 @@ class Classifying(Reading[frames.Classified]):
             return self.texts
         return [text + (pair or "") for text, pair in zip(self.texts, self.pairs, strict=True)]
 
-    def submit(self, number: int, deadline: float, priority: int, caller: str) -> frames.Submit:
+    def submit(self, number: int, deadline: float, caller: Caller) -> frames.Submit:
         return frames.Classify(
             number,
             self.texts,
             deadline,
-            priority,
-            caller,
+            caller.priority,
+            caller.name,
             self.top_k,
             self.pairs,
             self.raw_scores,
@@ -74,9 +76,9 @@ class Tagging(Reading[frames.Tagged]):
     task: ClassVar[Task] = Task.TOKEN_CLASSIFICATION
     aggregation: frames.Aggregation = "simple"
 
-    def submit(self, number: int, deadline: float, priority: int, caller: str) -> frames.Submit:
+    def submit(self, number: int, deadline: float, caller: Caller) -> frames.Submit:
         return frames.ClassifyTokens(
-            number, self.texts, deadline, priority, caller, self.aggregation, self.windows
+            number, self.texts, deadline, caller.priority, caller.name, self.aggregation, self.windows
         )
 
     def results(self, answer: frames.Answer) -> list[frames.Tagged]:
@@ -91,9 +93,16 @@ class Embedding(Reading[frames.Embedded]):
     normalize: bool | None = None
     dimensions: int = 0
 
-    def submit(self, number: int, deadline: float, priority: int, caller: str) -> frames.Submit:
+    def submit(self, number: int, deadline: float, caller: Caller) -> frames.Submit:
         return frames.Embed(
-            number, self.texts, deadline, priority, caller, self.normalize, self.dimensions, self.windows
+            number,
+            self.texts,
+            deadline,
+            caller.priority,
+            caller.name,
+            self.normalize,
+            self.dimensions,
+            self.windows,
         )
 
     def results(self, answer: frames.Answer) -> list[frames.Embedded]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trine.front.serving.pool import Pool
-from trine.registry.references import LIVE
 from trine.registry.repository import Repository
 
 Callback = Callable[[str, bool | None], None]
@@ -50,6 +49,4 @@ class Status:
             callback(name, serving)
 
     def _is_serving(self, name: str) -> bool:
-        checkpoint = self._repository.checkpoint(name)
-        record = checkpoint.versions.get(checkpoint.aliases.get(LIVE, 0))
-        return record is not None and self._pool is not None and self._pool.is_live(record)
+        return self._pool is not None and self._pool.serves(name)

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from trine.artifact import Family, Manifest, Parity, Precision, Task
-from trine.registry.records import Record
+from trine.registry.records import Lineage, Record, Report
 
 
 class EngineState(enum.StrEnum):
@@ -27,6 +27,8 @@ class EngineView:
     reason: str = ""
     load_seconds: float | None = None
     restarts: int = 0
+    resident_bytes: int = 0
+    """Memory of its own, as last measured; 0 without an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,39 @@ class VersionView:
     def restarts(self) -> int:
         return self.engine.restarts
 
+    @property
+    def resident_bytes(self) -> int:
+        return self.engine.resident_bytes
+
+    @property
+    def lineage(self) -> Lineage:
+        return self.record.lineage
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointView:
     name: str
     versions: list[VersionView]
     aliases: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """How the export of a version went; `report` is None where there is none."""
+
+    version: VersionView
+    report: Report | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One checkpoint as it is now, for a watcher. Exactly one of the three is told."""
+
+    checkpoint: CheckpointView | None = None
+    deleted: str = ""
+    """The name of which nothing is left."""
+    current: bool = False
+    """Everything that was there has been told; from here on only changes follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import secrets
 from typing import Any
 
 from trine import frames
+from trine.artifact import Task
 from trine.errors import InvalidInput
-from trine.front.serving.inference import Writing
+from trine.front.serving.writing import Writing
 from trine.sampling import MAX_BIASES, BeamSearch, Decoding, EarlyStopping, Sampling, Stopping
 from trine.v1 import inference_pb2
 
@@ -50,7 +51,7 @@ _FINISH_REASONS = {
 # --- requests ----------------------------------------------------------------------------------------------------------------
 
 
-def writing_of(request: Request) -> Writing:
+def writing_of(request: Request, task: Task, *, stream: bool = False) -> Writing:
     """The whole request but its checkpoint and caller. Raises InvalidInput that names the field."""
     decoding = Decoding(
         _sampling(request),
@@ -61,11 +62,13 @@ def writing_of(request: Request) -> Writing:
     )
     decoding.validate()
     return Writing(
-        [item.text for item in request.inputs],
-        decoding,
-        _conversations(request),
-        _directions(request),
-        _split(request),
+        task=task,
+        texts=[item.text for item in request.inputs],
+        decoding=decoding,
+        conversations=_conversations(request),
+        directions=_directions(request),
+        split=_split(request),
+        stream=stream,
     )
 
 

@@ -7,10 +7,8 @@ checkpoint are the engine's.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Any, TypeVar
 
 import grpc
 
@@ -18,27 +16,20 @@ from trine import frames
 from trine.artifact import Task
 from trine.config import Settings
 from trine.errors import InvalidInput, TrineError
-from trine.front.serving.inference import Caller, Inference
+from trine.front.serving.inference import Inference
 from trine.front.serving.reading import Reading
+from trine.front.serving.request import Request
+from trine.front.serving.work import Caller
 from trine.front.wire import generation, reading
-from trine.front.wire.status import Context, code_of, to_status
-from trine.front.wire.streams import Streams
+from trine.front.wire.reading import A, R, S
+from trine.front.wire.status import Context, check_size, code_of, to_status
+from trine.front.wire.streams import Answering, Streams
 from trine.v1 import inference_pb2, inference_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
 MAX_ID = 128
 """Characters of the id of a stream's input."""
-
-R = TypeVar("R")
-S = TypeVar(
-    "S",
-    inference_pb2.StreamClassifyRequest,
-    inference_pb2.StreamClassifyTokensRequest,
-    inference_pb2.StreamEmbedRequest,
-)
-Outcome = dict[str, Any]
-"""Fields of a stream's response."""
 
 _PRIORITIES = {
     inference_pb2.PRIORITY_UNSPECIFIED: 2,
@@ -60,7 +51,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.ClassifyRequest, context: Context
     ) -> inference_pb2.ClassifyResponse:
         work = reading.classifying(request, request.inputs)
-        checkpoint, results = await self._read(request, work, _caller(request.priority, context))
+        checkpoint, results = await self._read(request, work, context)
         return inference_pb2.ClassifyResponse(
             checkpoint=checkpoint, results=[reading.classification(result) for result in results]
         )
@@ -69,7 +60,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.ClassifyTokensRequest, context: Context
     ) -> inference_pb2.ClassifyTokensResponse:
         work = reading.tagging(request, request.inputs)
-        checkpoint, results = await self._read(request, work, _caller(request.priority, context))
+        checkpoint, results = await self._read(request, work, context)
         return inference_pb2.ClassifyTokensResponse(
             checkpoint=checkpoint, results=[reading.token_classification(result) for result in results]
         )
@@ -78,7 +69,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.EmbedRequest, context: Context
     ) -> inference_pb2.EmbedResponse:
         work = reading.embedding(request, request.inputs)
-        checkpoint, results = await self._read(request, work, _caller(request.priority, context))
+        checkpoint, results = await self._read(request, work, context)
         return inference_pb2.EmbedResponse(
             checkpoint=checkpoint, results=[reading.vector(result, request.format) for result in results]
         )
@@ -86,38 +77,23 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def StreamClassify(
         self, requests: AsyncIterator[inference_pb2.StreamClassifyRequest], context: Context
     ) -> AsyncIterator[inference_pb2.StreamClassifyResponse]:
-        async def result(request: inference_pb2.StreamClassifyRequest) -> Outcome:
-            work = reading.classifying(request, [request.input])
-            checkpoint, results = await self._read(request, work, self._streaming(request.priority, context))
-            return {"checkpoint": checkpoint, "result": reading.classification(results[0])}
-
-        async with aclosing(self._outcomes(requests, result)) as outcomes:
-            async for outcome in outcomes:
-                yield inference_pb2.StreamClassifyResponse(**outcome)
+        async with aclosing(self._answered(requests, context, reading.CLASSIFYING)) as responses:
+            async for response in responses:
+                yield response
 
     async def StreamClassifyTokens(
         self, requests: AsyncIterator[inference_pb2.StreamClassifyTokensRequest], context: Context
     ) -> AsyncIterator[inference_pb2.StreamClassifyTokensResponse]:
-        async def result(request: inference_pb2.StreamClassifyTokensRequest) -> Outcome:
-            work = reading.tagging(request, [request.input])
-            checkpoint, results = await self._read(request, work, self._streaming(request.priority, context))
-            return {"checkpoint": checkpoint, "result": reading.token_classification(results[0])}
-
-        async with aclosing(self._outcomes(requests, result)) as outcomes:
-            async for outcome in outcomes:
-                yield inference_pb2.StreamClassifyTokensResponse(**outcome)
+        async with aclosing(self._answered(requests, context, reading.TAGGING)) as responses:
+            async for response in responses:
+                yield response
 
     async def StreamEmbed(
         self, requests: AsyncIterator[inference_pb2.StreamEmbedRequest], context: Context
     ) -> AsyncIterator[inference_pb2.StreamEmbedResponse]:
-        async def result(request: inference_pb2.StreamEmbedRequest) -> Outcome:
-            work = reading.embedding(request, [request.input])
-            checkpoint, results = await self._read(request, work, self._streaming(request.priority, context))
-            return {"checkpoint": checkpoint, "result": reading.vector(results[0], request.format)}
-
-        async with aclosing(self._outcomes(requests, result)) as outcomes:
-            async for outcome in outcomes:
-                yield inference_pb2.StreamEmbedResponse(**outcome)
+        async with aclosing(self._answered(requests, context, reading.EMBEDDING)) as responses:
+            async for response in responses:
+                yield response
 
     async def Generate(
         self, request: inference_pb2.GenerateRequest, context: Context
@@ -183,58 +159,59 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     **generation.told(delta),
                 )
 
-    async def _read(self, request: reading.Request, work: Reading[R], caller: Caller) -> tuple[str, list[R]]:
-        _validate_batch(request.checkpoint, [not text for text in work.texts])
-        return await self._inference.read(request.checkpoint, work, caller=caller)
+    async def _read(
+        self, request: reading.Request, work: Reading[R], context: Context
+    ) -> tuple[str, list[R]]:
+        _validate_batch(request.checkpoint, work.texts)
+        caller = _caller(request.priority, context)
+        return await self._inference.answer(request.checkpoint, work, caller=caller)
 
-    async def _outcomes(
-        self, requests: AsyncIterator[S], result: Callable[[S], Awaitable[Outcome]]
-    ) -> AsyncGenerator[Outcome]:
-        """The fields of each request's response, of which `result` says all but the id."""
+    def _answered(
+        self, requests: AsyncIterator[S], context: Context, streaming: reading.Streaming[S, R, A]
+    ) -> AsyncGenerator[A]:
+        """Each input waits no longer than a call without a deadline would, nor than its stream."""
+        name, default = caller_of(context), self._settings.default_timeout
 
-        async def outcome(request: S) -> Outcome:
-            try:
-                if len(request.id) > MAX_ID:
-                    raise InvalidInput(f"an id has at most {MAX_ID} characters", field="id")
-                return {"id": request.id, **await result(request)}
-            except Exception as error:
-                status = to_status(_of_one(error), self._settings.retry_after)
-                if code_of(error) is grpc.StatusCode.INTERNAL:
-                    logger.exception("an input of a stream failed")
-                return {"id": request.id[:MAX_ID], "error": status}
+        async def begin(request: S, told: Callable[[], None]) -> Request[R]:
+            if len(request.id) > MAX_ID:
+                raise InvalidInput(f"an id has at most {MAX_ID} characters", field="id")
+            work = streaming.work(request)
+            _validate_batch(request.checkpoint, work.texts)
+            remaining = context.time_remaining()
+            timeout = None if remaining is None else min(remaining, default)
+            caller = Caller(name, _priority(request.priority), timeout)
+            return await self._inference.begin(request.checkpoint, work, caller=caller, told=told)
 
-        async with aclosing(self._streams.answered(requests, outcome)) as outcomes:
-            async for one in outcomes:
-                yield one
+        def finish(request: S, running: Request[R]) -> A:
+            checkpoint, (result,) = running.result()
+            told = streaming.result(request, result)
+            response = streaming.response(id=request.id, checkpoint=checkpoint, result=told)
+            check_size(response, self._settings.max_message_bytes)
+            return response
 
-    def _streaming(self, priority: inference_pb2.Priority.ValueType, context: Context) -> Caller:
-        """Who sends an input of a stream: it waits no longer than a call without a deadline would, nor than its stream."""
-        caller = _caller(priority, context)
-        if caller.timeout is None:
-            return caller
-        return replace(caller, timeout=min(caller.timeout, self._settings.default_timeout))
+        def fail(request: S, error: Exception) -> A:
+            if code_of(error) is grpc.StatusCode.INTERNAL:
+                logger.error("an input of a stream failed", exc_info=error)
+            status = to_status(_of_one(error), self._settings.retry_after)
+            return streaming.response(id=request.id[:MAX_ID], error=status)
+
+        return self._streams.answered(requests, Answering(begin, finish, fail))
 
     async def _generate(
         self, request: generation.Request, context: Context, task: Task
     ) -> tuple[str, list[frames.Generated]]:
         validate_generation(request)
-        return await self._inference.generate(
-            request.checkpoint,
-            generation.writing_of(request),
-            task=task,
-            caller=_caller(request.priority, context),
-        )
+        work = generation.writing_of(request, task)
+        caller = _caller(request.priority, context)
+        return await self._inference.answer(request.checkpoint, work, caller=caller)
 
     async def _stream(
         self, request: generation.Request, context: Context, task: Task
     ) -> AsyncGenerator[tuple[str, frames.Delta]]:
         validate_generation(request)
-        steps = self._inference.stream(
-            request.checkpoint,
-            generation.writing_of(request),
-            task=task,
-            caller=_caller(request.priority, context),
-        )
+        work = generation.writing_of(request, task, stream=True)
+        caller = _caller(request.priority, context)
+        steps = self._inference.stream(request.checkpoint, work, caller=caller)
         async with aclosing(steps):
             async for checkpoint, deltas in steps:
                 for delta in deltas:
@@ -243,18 +220,18 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
 def validate_generation(request: generation.Request) -> None:
     """Raise InvalidInput that names the field. What is written how, is validated where it is converted."""
-    empty = [generation.is_empty(item) for item in request.inputs]
-    _validate_batch(request.checkpoint, empty)
+    _validate_batch(request.checkpoint, [not generation.is_empty(item) for item in request.inputs])
 
 
-def _validate_batch(checkpoint: str, empty: Sequence[bool]) -> None:
-    """`empty` tells of each input whether it says nothing."""
+def _validate_batch(checkpoint: str, contents: Sequence[str | bool]) -> None:
+    """`contents` has something true for each input that says anything."""
     if not checkpoint:
         raise InvalidInput("checkpoint must not be empty", field="checkpoint")
-    if not empty:
+    if not contents:
         raise InvalidInput("inputs must not be empty", field="inputs")
-    if any(empty):
-        raise InvalidInput("text must not be empty", field=f"inputs[{empty.index(True)}].text")
+    if not all(contents):
+        index = next(index for index, content in enumerate(contents) if not content)
+        raise InvalidInput("text must not be empty", field=f"inputs[{index}].text")
 
 
 def _of_one(error: Exception) -> Exception:
@@ -265,9 +242,13 @@ def _of_one(error: Exception) -> Exception:
 
 
 def _caller(priority: inference_pb2.Priority.ValueType, context: Context) -> Caller:
-    if priority not in _PRIORITIES:
-        raise InvalidInput(f"{priority} is no priority", field="priority")
-    return Caller(caller_of(context), _PRIORITIES[priority], context.time_remaining())
+    return Caller(caller_of(context), _priority(priority), context.time_remaining())
+
+
+def _priority(given: inference_pb2.Priority.ValueType) -> int:
+    if given not in _PRIORITIES:
+        raise InvalidInput(f"{given} is no priority", field="priority")
+    return _PRIORITIES[given]
 
 
 def caller_of(context: Context) -> str:

@@ -19,8 +19,9 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from trine.errors import DeadlineExceeded, MalformedRequest
-from trine.front.wire.status import Context, abort, code_of
+from trine.errors import MalformedRequest
+from trine.front.wire.patience import Patience
+from trine.front.wire.status import Context, abort, check_size, code_of
 from trine.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,13 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 class Guard(grpc.aio.ServerInterceptor):
     """The innermost interceptor. `retry_after` in seconds stands in the refusals that bring no time of their own.
 
-    `patience` in seconds is how long a caller without a deadline may keep a stream waiting by not reading it, in all.
+    `patience` in seconds is how long a caller without a deadline may keep a stream waiting by not reading it, in all; `most_bytes` what
+    the answer of a unary call may have.
     """
 
-    def __init__(self, metrics: Metrics, retry_after: float, patience: float) -> None:
+    def __init__(self, metrics: Metrics, retry_after: float, patience: float, most_bytes: int) -> None:
         self._metrics = metrics
+        self._most_bytes = most_bytes
         self._retry_after = retry_after
         self._patience = patience
         self._guarded: dict[str, tuple[Handler, Handler]] = {}
@@ -54,7 +57,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return known[1]
 
     def _guard(self, path: str, handler: Handler) -> Handler:
-        method = _Method.of(path, handler, self._patience)
+        method = _Method.of(path, handler, self._patience, self._most_bytes)
 
         async def call(_: object, context: Context) -> Any:
             return await self._call(method, context)
@@ -121,9 +124,10 @@ class _Method:
     yields: bool
     """Whether the behavior is an async generator; a streaming one that is not writes to the context."""
     patience: float
+    most_bytes: int
 
     @classmethod
-    def of(cls, path: str, handler: Handler, patience: float) -> _Method:
+    def of(cls, path: str, handler: Handler, patience: float, most_bytes: int) -> _Method:
         _, service, name = path.split("/")
         kinds: dict[tuple[bool, bool], tuple[str, Any]] = {
             (False, False): ("unary", handler.unary_unary),
@@ -133,7 +137,7 @@ class _Method:
         }
         type_, behavior = kinds[handler.request_streaming, handler.response_streaming]
         yields = inspect.isasyncgenfunction(behavior)
-        return cls(service, name, type_, handler, behavior, yields, patience)
+        return cls(service, name, type_, handler, behavior, yields, patience, most_bytes)
 
     async def run(self, context: Context) -> Any:
         if not self.handler.request_streaming:
@@ -143,7 +147,10 @@ class _Method:
 
     async def _answer(self, request: Any, context: Context) -> Any:
         if not self.yields:
-            return await self.behavior(request, context)
+            response = await self.behavior(request, context)
+            if response is not None:
+                check_size(response, self.most_bytes)
+            return response
         # Closed here and now, not by the garbage collector: closing is what tells the engine that the caller has left.
         async with aclosing(self.behavior(request, context)) as responses:
             await self._write(responses, context)
@@ -155,17 +162,13 @@ class _Method:
         gRPC itself ends a call that has a deadline; raises DeadlineExceeded for any other after `patience` of all writes together.
         Where the caller sends as well, it is `patience` of one write, with a deadline too: such a stream may last for ever.
         """
-        ends = context.time_remaining() is not None and not self.handler.request_streaming
-        clock, left = time.monotonic, None if ends else self.patience
-        async for response in responses:
-            began = clock()
-            try:
-                async with asyncio.timeout(left):
-                    await context.write(response)
-            except TimeoutError:
-                raise DeadlineExceeded("the answer was not read in time") from None
-            if left is not None and not self.handler.request_streaming:
-                left -= clock() - began
+        if context.time_remaining() is not None and not self.handler.request_streaming:
+            async for response in responses:
+                await context.write(response)
+            return
+        with Patience(self.patience, each=self.handler.request_streaming) as patience:
+            async for response in responses:
+                await patience.write(context, response)
 
     async def _requests(self, context: Context) -> AsyncGenerator[Any]:
         while (raw := await context.read()) is not grpc.aio.EOF:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
 
 from trine import frames
 from trine.errors import InvalidInput
-from trine.front.serving.reading import Classifying, Embedding, Tagging
+from trine.front.serving.reading import Classifying, Embedding, Reading, Tagging
 from trine.front.wire.generation import usage
 from trine.v1 import inference_pb2
 
@@ -16,6 +20,15 @@ ClassifyRequest = inference_pb2.ClassifyRequest | inference_pb2.StreamClassifyRe
 ClassifyTokensRequest = inference_pb2.ClassifyTokensRequest | inference_pb2.StreamClassifyTokensRequest
 EmbedRequest = inference_pb2.EmbedRequest | inference_pb2.StreamEmbedRequest
 Request = ClassifyRequest | ClassifyTokensRequest | EmbedRequest
+
+R = TypeVar("R")
+S = TypeVar(
+    "S",
+    inference_pb2.StreamClassifyRequest,
+    inference_pb2.StreamClassifyTokensRequest,
+    inference_pb2.StreamEmbedRequest,
+)
+A = TypeVar("A", bound=Message)
 
 _AGGREGATIONS: dict[int, frames.Aggregation] = {
     inference_pb2.AGGREGATION_UNSPECIFIED: "simple",
@@ -98,3 +111,37 @@ def vector(result: frames.Embedded, format: inference_pb2.VectorFormat.ValueType
     if sys.byteorder == "big":
         values.byteswap()
     return inference_pb2.Embedding(values=values, usage=usage(result.usage))
+
+
+# --- streams -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Streaming(Generic[S, R, A]):
+    """What tells one stream in both directions from another."""
+
+    work: Callable[[S], Reading[R]]
+    result: Callable[[S, R], Message]
+    """The response's `result`."""
+    response: Callable[..., A]
+
+
+CLASSIFYING = Streaming[
+    inference_pb2.StreamClassifyRequest, frames.Classified, inference_pb2.StreamClassifyResponse
+](
+    lambda request: classifying(request, [request.input]),
+    lambda _, result: classification(result),
+    inference_pb2.StreamClassifyResponse,
+)
+TAGGING = Streaming[
+    inference_pb2.StreamClassifyTokensRequest, frames.Tagged, inference_pb2.StreamClassifyTokensResponse
+](
+    lambda request: tagging(request, [request.input]),
+    lambda _, result: token_classification(result),
+    inference_pb2.StreamClassifyTokensResponse,
+)
+EMBEDDING = Streaming[inference_pb2.StreamEmbedRequest, frames.Embedded, inference_pb2.StreamEmbedResponse](
+    lambda request: embedding(request, [request.input]),
+    lambda request, result: vector(result, request.format),
+    inference_pb2.StreamEmbedResponse,
+)

@@ -76,6 +76,15 @@ def _details(error: TrineError, retry_after: float) -> Iterator[Message]:
         yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
+def check_size(response: Message, most: int) -> None:
+    """Raise InvalidInput for a response that is larger than a message may be: clients refuse it in gRPC's words, or read all of it."""
+    if (size := response.ByteSize()) > most:
+        raise errors.InvalidInput(
+            f"the answer has {size} bytes, and one message may have {most}: send fewer inputs at once, or shorter ones",
+            field="inputs",
+        )
+
+
 def _cut(message: str) -> str:
     return message.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
 
