@@ -18,9 +18,11 @@ test: $(VENV)/.ready
 proof: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "proof and not gpu"
 
-# Against CTranslate2, PyTorch and optimum-onnx, full-size shapes with random weights; about 25 minutes. See bench/README.md.
+# Against CTranslate2, PyTorch, OpenVINO and others, full-size shapes with random weights; about 35 minutes. See bench/README.md.
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench.generation
+	$(BIN)/python -m bench.encoders
+	$(BIN)/python -m bench.identity
 
 gpu: $(VENV)/.ready
 	$(BIN)/python -m pytest -m gpu

@@ -58,7 +58,7 @@ def test_each_rpc_has_a_request_and_a_response_of_its_own() -> None:
         for service in file.services_by_name.values()
         for method in service.methods
     ]
-    assert len(methods) == 18
+    assert len(methods) == 24
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"

@@ -19,6 +19,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "grpc_health": ("front.wire", "client"),
     "grpc_reflection": ("front.wire",),
     "grpc_status": ("front.wire", "client"),
+    "huggingface_hub": ("registry.hub",),
     "jinja2": ("engine.text",),
     # The last three change records and manifests (structs.replace), and catch what does not decode.
     "msgspec": (
@@ -31,7 +32,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "onnxscript": ("export",),
     "optimum": ("export",),
     "prometheus_client": ("telemetry",),
-    "pydantic": ("config",),
+    "pydantic": ("config", "front.serving.declaration"),
     "pydantic_settings": ("config",),
     "rich": ("cli",),
     "safetensors": ("export",),
@@ -42,6 +43,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "transformers": ("export",),
     "typer": ("cli",),
     "uvloop": ("app",),
+    "watchfiles": ("registry.watch",),
+    "yaml": ("registry.lineage",),
 }
 """Each library with the rooms that may import it."""
 

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +22,11 @@ CHECKPOINTS = ROOT / "examples" / "checkpoints"
 
 
 class Server:
-    """`trine serve` with its log in a file. Ends with the context at the latest."""
+    """`trine serve` with its log in a file. Ends with the context at the latest. `wrapper` is a command that becomes it in the end."""
 
-    def __init__(self, folder: Path, repository: Path, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, repository: Path, *, wrapper: Sequence[str] = (), **settings: object
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "log.jsonl"
         self._ports_file = folder / "ports.json"
@@ -39,7 +42,10 @@ class Server:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trine.cli", "serve"], env=environment, stdout=log, stderr=log
+                [*wrapper, sys.executable, "-m", "trine.cli", "serve"],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         self.ports = self._wait_for_ports()
 

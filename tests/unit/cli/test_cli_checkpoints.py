@@ -99,6 +99,8 @@ def test_list_for_machines(trine: Trine) -> None:
 def test_show_has_the_gates_figures(trine: Trine) -> None:
     text = trine("show", "sentiment").stdout
     assert text.startswith("sentiment:2  @live\n")
+    for words in ("org/base cdcd", "reviews", "apache-2.0", "sentiment-en efef", "64 MB"):
+        assert words in text
     for words in ("128 in", "4,000,000", "16.5 MB", "loaded in 0.25 s", "negative, positive", "restarts: 1"):
         assert words in text
     row = next(line for line in text.splitlines() if line.split()[:1] == ["logits"])

@@ -69,7 +69,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The settings that a stand-in for trine.app was started with."""
     found: list[Any] = []
 
-    def main(settings: Any) -> int:
+    def main(settings: Any, config: Any) -> int:
         found.append(settings)
         return 3
 

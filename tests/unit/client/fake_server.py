@@ -40,6 +40,24 @@ VERSION = checkpoint_pb2.Version(
         checks=[checkpoint_pb2.ParityCheck(name="logits", value=2.5e-7, limit=1e-4, passed=True, count=64)],
     ),
     restarts=1,
+    lineage=checkpoint_pb2.Lineage(
+        base_checkpoint="org/base",
+        base_digest="cd" * 32,
+        training_data="reviews",
+        license="apache-2.0",
+        source="sentiment-en",
+        source_revision="ef" * 20,
+    ),
+    resident_bytes=64_000_000,
+)
+REPORT = checkpoint_pb2.ExportReport(
+    parity=VERSION.parity,
+    reason="proved equal to the checkpoint",
+    recipe="3",
+    packages={"torch": "2.13.0", "onnx": "1.20"},
+    stage_seconds={"export": 2.5},
+    network_isolation="network namespace",
+    limits={"descriptors": 256},
 )
 VERSION.create_time.FromSeconds(1_790_000_000)
 VERSION.load_duration.FromMilliseconds(250)
@@ -112,6 +130,7 @@ class FakeServer(
         self.left = threading.Event()
         self.stages = ["read", "export", "verify", "publish"]
         self.registered = VERSION
+        self.reports = [REPORT]
         self.pages = [["alpha", "beta"], ["gamma"]]
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
@@ -270,6 +289,46 @@ class FakeServer(
     def UnloadCheckpoint(self, request: Any, context: Any) -> Any:
         self._take(request, context)
         return checkpoint_pb2.UnloadCheckpointResponse(version=VERSION)
+
+    def ImportCheckpoint(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        return checkpoint_pb2.ImportCheckpointResponse(version=VERSION, existing=True)
+
+    def SetAlias(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        aliases = {"live": 2, request.alias: 1}
+        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases=aliases)
+        return checkpoint_pb2.SetAliasResponse(checkpoint=found)
+
+    def DeleteAlias(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2})
+        return checkpoint_pb2.DeleteAliasResponse(checkpoint=found)
+
+    def WatchCheckpoints(self, request: Any, context: Any) -> Iterator[Any]:
+        """Without a name it ends after a deletion; of a name it ends only when its caller leaves."""
+        self._take(request, context)
+        context.add_callback(self.left.set)
+        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2})
+        yield checkpoint_pb2.WatchCheckpointsResponse(checkpoint=found)
+        yield checkpoint_pb2.WatchCheckpointsResponse(current=True)
+        while request.checkpoint and context.is_active():
+            time.sleep(0.002)
+        gone = checkpoint_pb2.Checkpoint(name="gone")
+        yield checkpoint_pb2.WatchCheckpointsResponse(checkpoint=gone, deleted=True)
+
+    def GetExportReport(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        report = self.reports[0] if self.reports else None
+        return checkpoint_pb2.GetExportReportResponse(version=VERSION, report=report)
+
+    def ListArchitectures(self, request: Any, context: Any) -> Any:
+        self._take(request, context)
+        tasks = [checkpoint_pb2.TASK_TRANSLATION, checkpoint_pb2.TASK_SUMMARIZATION]
+        row = checkpoint_pb2.Architecture(
+            name="T5ForConditionalGeneration", family=checkpoint_pb2.FAMILY_ENCODER_DECODER, tasks=tasks
+        )
+        return checkpoint_pb2.ListArchitecturesResponse(architectures=[row])
 
     def DeleteCheckpoint(self, request: Any, context: Any) -> Any:
         self._take(request, context)

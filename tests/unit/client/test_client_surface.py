@@ -10,6 +10,7 @@ import pytest
 import trine.client
 from trine.client import AsyncClient, Client
 from trine.client.channel import SERVICE_CONFIG, channel_options
+from trine.v1 import checkpoint_pb2
 
 PUBLIC = sorted(name for name in dir(Client) if not name.startswith("_"))
 
@@ -21,6 +22,8 @@ def test_both_clients_have_the_same_methods() -> None:
     assert {"stream_classify", "stream_classify_tokens", "stream_embed"} <= set(PUBLIC)
     assert {"chat", "stream_chat", "summarize", "stream_summarize"} <= set(PUBLIC)
     assert {"register", "get", "list", "load", "unload", "delete", "health"} <= set(PUBLIC)
+    assert {"import_artifact", "set_alias", "delete_alias", "watch"} <= set(PUBLIC)
+    assert {"export_report", "architectures"} <= set(PUBLIC)
 
 
 @pytest.mark.parametrize("name", [*PUBLIC, "__init__"])
@@ -47,8 +50,11 @@ def test_the_service_config_retries_only_what_may_be_repeated() -> None:
     assert config["retryThrottling"]["maxTokens"] > 0
     services = {(name["service"], name.get("method")) for name in method["name"]}
     assert ("trine.v1.InferenceService", None) in services
-    for changing in ("RegisterCheckpoint", "LoadCheckpoint", "UnloadCheckpoint", "DeleteCheckpoint", None):
-        assert ("trine.v1.CheckpointService", changing) not in services
+    reading = {"Get", "List", "Watch"}
+    for method in checkpoint_pb2.DESCRIPTOR.services_by_name["CheckpointService"].methods:
+        repeated = ("trine.v1.CheckpointService", method.name) in services
+        assert repeated == any(method.name.startswith(word) for word in reading), method.name
+    assert ("trine.v1.CheckpointService", None) not in services
 
 
 def test_own_options_lie_over_the_defaults() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.registry.rules.safetensors_file import safetensors
 from trine.errors import Bug, ExportFailed, NotACheckpoint, NotPossible, UnsafeCheckpoint
 from trine.export import launcher
 from trine.export.launcher import Progress, Verdict
@@ -107,6 +108,19 @@ async def test_a_broken_child_is_a_failed_export(
     with pytest.raises(ExportFailed) as failure:
         await collect(plan)
     assert "secret" not in failure.value.message
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(signal.SIGXCPU, "processor time"), (signal.SIGKILL, "was killed"), (signal.SIGABRT, "more memory")],
+)
+async def test_a_dead_child_is_told_by_its_signal_and_by_what_it_was_at(
+    plan: ExportPlan, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, cause: str
+) -> None:
+    program = 'say(stage="read", fraction=0.1, message="trying tokenizer.json"); os.kill(os.getpid(), '
+    child(monkeypatch, f"{program}{int(number)})")
+    with pytest.raises(ExportFailed, match=rf"its stage read \(trying tokenizer\.json\): .*{cause}"):
+        await collect(plan)
 
 
 async def test_what_a_dead_child_wrote_is_logged(
@@ -208,7 +222,7 @@ async def test_the_child_dies_with_the_server(gpt2_folder: Path, plan: ExportPla
 def gpt2_folder(tmp_path: Path) -> Path:
     """Enough of a checkpoint for the child to begin."""
     (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors").write_bytes(safetensors({"a": [1]}))
     (tmp_path / "tokenizer.json").write_text("{}")
     return tmp_path
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.registry.rules.safetensors_file import safetensors
 from trine.artifact import Family, Precision, Task
 from trine.errors import NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, WrongTask
 from trine.export import plan
@@ -17,13 +18,16 @@ from trine.registry.architectures import ARCHITECTURES
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that `inspect` accepts; the weights need not be any."""
+    """A folder that `inspect` accepts."""
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     configure(folder)
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
     (folder / "tokenizer.json").write_text("{}")
     return folder
+
+
+WEIGHTS = safetensors({"a": [2, 3]})
 
 
 def configure(folder: Path, **fields: Any) -> None:
@@ -38,7 +42,7 @@ def test_a_checkpoint_is_read_off_its_config(folder: Path) -> None:
         Family.ENCODER,
         Task.CLASSIFICATION,
     )
-    assert info.weight_bytes == len(b"weights")
+    assert info.weight_bytes == len(WEIGHTS)
     assert len(info.digest) == 64
 
 
@@ -52,7 +56,8 @@ def test_every_row_of_the_table_is_accepted_with_its_default_task(folder: Path, 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("DebertaV2ForTokenClassification", "distances"),
+        ("DebertaForTokenClassification", "versions 2 and 3"),
+        ("DebertaV2ForMaskedLM", "supported are BertForSequenceClassification, "),
         ("MPNetModel", "attention"),
         ("LongformerModel", "supported are BertForSequenceClassification, "),
     ],
@@ -76,8 +81,11 @@ def test_the_digest_is_that_of_the_content(folder: Path, tmp_path: Path) -> None
 )
 def test_the_digest_changes_with_each_file_that_decides_the_artifact(folder: Path, name: str) -> None:
     before = inspect(folder, None).digest
-    content = (folder / name).read_text() if (folder / name).exists() else ""
-    (folder / name).write_text(content + " ")
+    if name.endswith(".safetensors"):
+        (folder / name).write_bytes(WEIGHTS[:-1] + b"\1")
+    else:
+        content = (folder / name).read_text() if (folder / name).exists() else "{}"
+        (folder / name).write_text(content + " ")
     assert inspect(folder, None).digest != before
 
 
@@ -106,7 +114,7 @@ def test_what_is_no_checkpoint_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "[" * 100_000, "\udcff"])
 def test_a_config_that_does_not_parse_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text, errors="surrogateescape")
-    with pytest.raises(NotACheckpoint):
+    with pytest.raises((NotACheckpoint, UnsafeCheckpoint), match=r"config\.json"):
         inspect(folder, None)
 
 
@@ -176,11 +184,17 @@ def test_sharded_weights_count_as_a_whole(folder: Path) -> None:
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index = {"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / names[0]).write_bytes(b"one")
+    (folder / names[0]).write_bytes(safetensors({"a": [1], "c": [2]}))
     with pytest.raises(NotACheckpoint, match="lacks"):
         inspect(folder, None)
-    (folder / names[1]).write_bytes(b"three")
-    assert inspect(folder, None).weight_bytes == 8
+    (folder / names[1]).write_bytes(safetensors({"b": [3]}))
+    assert inspect(folder, None).weight_bytes == sum((folder / name).stat().st_size for name in names)
+    (folder / names[1]).write_bytes(safetensors({"d": [3]}))
+    with pytest.raises(NotACheckpoint, match="does not say where the tensors are"):
+        inspect(folder, None)
+    (folder / names[1]).write_bytes(safetensors({"b": [3], "a": [1]}))
+    with pytest.raises(UnsafeCheckpoint, match="another file has too"):
+        inspect(folder, None)
 
 
 @pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/passwd", "", None, 3])

@@ -85,7 +85,7 @@ def test_int8_asked_for_is_exported_whatever_comes_of_it(tmp_path: Path, name: s
         # what reads the same rows is one product, as q, k and v, which GPT-2 projects in one of its own
         assert operators.count("MatMulIntegerToFloat") == operators.count("QuantizeLinear")
     kept = json.loads(found.path(REPORT).read_text())
-    assert kept["int8"]["limits"]["chrf"] == 90
+    assert kept["int8"]["gate_limits"]["chrf"] == 90
     assert [check["name"] for check in kept["checks"]] == list(checks)
 
 

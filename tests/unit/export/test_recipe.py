@@ -40,7 +40,7 @@ def test_the_report_is_in_the_artifact(exported: Exported) -> None:
     report = json.loads(exported.artifact.path(REPORT).read_text())
     assert report["passed"] is True
     assert len(report["checks"]) == len(exported.report.checks)
-    assert report["limits"]["logits"] == 1e-4
+    assert report["gate_limits"]["logits"] == 1e-4
     assert "quick brown fox" not in json.dumps(report)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.registry.rules.safetensors_file import safetensors
 from trine.artifact import Pooling, Task
 from trine.errors import CheckpointRefused, NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture
 from trine.export.plan import inspect
@@ -39,7 +40,7 @@ def write(
     """A folder that `inspect` takes, with the files of sentence-transformers."""
     (folder / "1_Pooling").mkdir(parents=True)
     _json(folder / "config.json", {"architectures": ["BertModel"]})
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(safetensors({"a": [1]}))
     (folder / "vocab.txt").write_text("[UNK]\n")
     _json(folder / "modules.json", modules)
     _json(folder / "1_Pooling" / "config.json", config("mean_tokens") if pooling is None else pooling)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from trine.artifact import Family, Precision, Task
-from trine.errors import CheckpointNotFound, NotPossible
+from trine.errors import ArtifactCorrupt, CheckpointNotFound, NotPossible
 from trine.registry.records import Record, VersionState
 from trine.registry.references import parse
 from trine.registry.repository import Repository
@@ -35,8 +35,7 @@ def publish(repository: Repository, name: str, digest: str = "d") -> Record:
         (reservation.staging / "manifest.json").write_text("{}")
         made = record(name, reservation.number, digest=digest)
         reservation.note(msgspec.structs.replace(made, state=VersionState.EXPORTING))
-        reservation.publish(made)
-    return made
+        return reservation.publish(made)
 
 
 def test_a_published_version_is_found_again_by_a_new_process(tmp_path: Path) -> None:
@@ -50,6 +49,20 @@ def test_a_published_version_is_found_again_by_a_new_process(tmp_path: Path) -> 
     assert again.find("a", "d") == made
     assert again.find("a", "other") is None
     assert (again.artifact_folder(made) / "manifest.json").is_file()
+
+
+def test_a_manifest_that_has_changed_is_not_loaded(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    made = publish(repository, "a")
+    repository.check_manifest(made)
+    manifest = repository.artifact_folder(made) / "manifest.json"
+    for content in ("{ }", None):
+        manifest.unlink()
+        if content is not None:
+            manifest.write_text(content)
+        with pytest.raises(ArtifactCorrupt, match="the manifest of a:1 is not as it was published"):
+            repository.check_manifest(made)
+    repository.check_manifest(msgspec.structs.replace(made, manifest_sha256=""))
 
 
 def test_numbers_go_up_and_are_never_given_twice(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A stand-in engine that a person can predict: it speaks the frames and runs no graph. Started as a process by the tests.
 
-Its folder's name says how it loads: "ok", "refuses", "crashes" or "sleeps". What it does with a request is the request's first text:
+Its folder's name says how it loads: "ok", "slow", "refuses", "crashes" or "sleeps". What it does with a request is the request's first text:
 "die" exits, "freeze" stops answering anything, "wait" never answers until cancelled, "bad" fails by field; else the text comes
 back as a label, or as deltas of one letter each every 2 ms, for ever when the text is "endless".
 """
@@ -25,6 +25,8 @@ def load(sock: socket.socket) -> None:
         os._exit(7)
     if mode == "sleeps":
         time.sleep(60)
+    if mode == "slow":
+        time.sleep(0.5)
     if mode == "refuses":
         sock.sendall(frames.pack([frames.LoadFailed("ARTIFACT_CORRUPT", "the artifact is not as it was")]))
         os._exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from trine.artifact import Family, Precision, Task
@@ -9,6 +11,7 @@ from trine.config import Settings
 from trine.front.serving.admission import Admission
 from trine.front.serving.inference import Inference
 from trine.front.serving.pool import Pool
+from trine.front.serving.rollout import Rollout
 from trine.front.serving.status import Status
 from trine.registry.records import Record, VersionState
 from trine.registry.repository import Repository
@@ -25,14 +28,27 @@ class Room:
         self.metrics = Metrics()
         self.repository = Repository(root)
         self.status = Status(self.repository)
-        self.pool = Pool(self.repository, self.settings, self.metrics, self.status.update)
+        self.pool = Pool(self.repository, self.settings, self.metrics, self.changed)
         self.status.attach(self.pool)
+        self.rollout = Rollout(self.repository, self.pool, self.settings.load)
         self.admission = Admission(self.settings, self.metrics)
-        self.inference = Inference(self.repository, self.pool, self.admission, self.settings, self.metrics)
+        self.inference = Inference(self.pool, self.admission, self.settings, self.metrics)
 
-    def publish(self, name: str, mode: str = "ok", task: Task = Task.CLASSIFICATION) -> Record:
-        """A version whose artifact folder is called `mode`, aliased live."""
-        with self.repository.reserve(name) as reservation:
+    def changed(self) -> None:
+        self.status.update()
+
+    def publish(
+        self,
+        name: str,
+        mode: str = "ok",
+        task: Task = Task.CLASSIFICATION,
+        *,
+        alias: str | None = "live",
+        into: Repository | None = None,
+    ) -> Record:
+        """A version whose artifact folder is called `mode`, aliased; by another server where `into` is its repository."""
+        repository = into or self.repository
+        with repository.reserve(name) as reservation:
             reservation.staging.mkdir()
             (reservation.staging / mode).mkdir()
             record = Record(
@@ -44,10 +60,11 @@ class Room:
                 task=task,
                 precision=Precision.FP32,
                 digest=mode,
-                create_time=0.0,
+                create_time=time.time(),
             )
             reservation.publish(record)
-        self.repository.set_alias(name, "live", record.number)
+        if alias is not None:
+            repository.set_alias(name, alias, record.number)
         return record
 
     async def loaded(self, name: str, task: Task = Task.CLASSIFICATION) -> Record:
@@ -57,3 +74,18 @@ class Room:
 
     def page(self) -> str:
         return self.metrics.render("text/plain")[0].decode()
+
+
+def engine_of(room: Room, record: Record) -> int:
+    process = room.pool.process_id(record)
+    assert process is not None
+    return process
+
+
+def is_gone(process: int) -> bool:
+    """Ended, and reaped too."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -26,9 +26,10 @@ from trine.errors import (
     TrineError,
     WrongTask,
 )
-from trine.front.serving.inference import Caller, Writing
 from trine.front.serving.reading import Classifying, Embedding, Tagging
 from trine.front.serving.views import EngineState
+from trine.front.serving.work import Caller
+from trine.front.serving.writing import Writing
 from trine.registry.records import Record
 from trine.sampling import Decoding
 
@@ -37,17 +38,17 @@ MakeRoom = Callable[..., Room]
 
 async def classify(room: Room, *texts: str, name: str = "a", timeout: float | None = 5.0) -> list[str]:
     reading = Classifying(texts=list(texts))
-    _, results = await room.inference.read(name, reading, caller=Caller("me", 2, timeout))
+    _, results = await room.inference.answer(name, reading, caller=Caller("me", 2, timeout))
     return [result.labels[0][0] for result in results]
 
 
 def writing(*texts: str) -> Writing:
-    return Writing(list(texts), Decoding(), [], [], True)
+    return Writing(task=Task.GENERATION, texts=list(texts), decoding=Decoding(), stream=True)
 
 
 async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -> list[frames.Delta]:
     got: list[frames.Delta] = []
-    steps = room.inference.stream(name, writing(text), task=Task.GENERATION, caller=Caller("me", 2, timeout))
+    steps = room.inference.stream(name, writing(text), caller=Caller("me", 2, timeout))
     async with contextlib.aclosing(steps):
         async for _, deltas in steps:
             got += deltas
@@ -85,14 +86,14 @@ async def test_every_task_of_the_encoder_family(make_room: MakeRoom) -> None:
     await room.loaded("e", Task.EMBEDDING)
     caller, texts = Caller("me", 2, 5.0), ["x", "yz"]
     tagging = Tagging(texts=texts, aggregation="max", windows=frames.Windows(3))
-    reference, tagged = await room.inference.read("t", tagging, caller=caller)
+    reference, tagged = await room.inference.answer("t", tagging, caller=caller)
     assert reference == "t:1"
     assert [one.entities[0] for one in tagged] == [
         frames.Entity("max/3", 0.5, "x", 0, 1),
         frames.Entity("max/3", 0.5, "yz", 0, 2),
     ]
     embedding = Embedding(texts=texts, normalize=True, dimensions=7)
-    _, embedded = await room.inference.read("e", embedding, caller=caller)
+    _, embedded = await room.inference.answer("e", embedding, caller=caller)
     assert [one.values for one in embedded] == [b"True/7/None x", b"True/7/None yz"]
     assert nothing_is_held(room)
     for task in (Task.TOKEN_CLASSIFICATION, Task.EMBEDDING):
@@ -113,9 +114,9 @@ async def test_both_texts_of_a_pair_are_counted(make_room: MakeRoom) -> None:
     await room.loaded("a")
     caller = Caller("me", 2, 5.0)
     pairs: list[str | None] = [None, "123456"]
-    await room.inference.read("a", Classifying(texts=["12345", "1234"], pairs=pairs), caller=caller)
+    await room.inference.answer("a", Classifying(texts=["12345", "1234"], pairs=pairs), caller=caller)
     with pytest.raises(InvalidInput, match="11 characters") as caught:
-        await room.inference.read("a", Classifying(texts=["12345", "12345"], pairs=pairs), caller=caller)
+        await room.inference.answer("a", Classifying(texts=["12345", "12345"], pairs=pairs), caller=caller)
     assert caught.value.field == "inputs[1].text"
 
 
@@ -327,7 +328,7 @@ async def test_status_follows_the_engines(make_room: MakeRoom) -> None:
 async def test_what_gathers_for_a_slow_reader_leaves_as_one_delta(make_room: MakeRoom) -> None:
     room = make_room()
     await room.loaded("g", Task.GENERATION)
-    steps = room.inference.stream("g", writing("x" * 20), task=Task.GENERATION, caller=Caller("me", 2, 5.0))
+    steps = room.inference.stream("g", writing("x" * 20), caller=Caller("me", 2, 5.0))
     async with contextlib.aclosing(steps):
         await anext(steps)
         await asyncio.sleep(0.2)

@@ -11,31 +11,16 @@ from typing import Any, cast
 
 import pytest
 
-from tests.unit.front.serving.room import Room
+from tests.unit.front.serving.room import Room, engine_of, is_gone
 from tests.unit.front.serving.test_inference import classify, stream, until
 from trine.artifact import Task
 from trine.errors import EngineLost, NotLive, TrineError
 from trine.front.serving.administration import Administration
 from trine.front.serving.publisher import Publisher
 from trine.front.serving.views import EngineState
-from trine.registry.records import Record
+from trine.front.serving.watchers import Watchers
 
 MakeRoom = Callable[..., Room]
-
-
-def engine_of(room: Room, record: Record) -> int:
-    process = room.pool.process_id(record)
-    assert process is not None
-    return process
-
-
-def is_gone(process: int) -> bool:
-    """Ended, and reaped too."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 async def test_an_unload_goes_on_when_its_caller_leaves(make_room: MakeRoom) -> None:
@@ -57,13 +42,14 @@ async def test_an_unload_goes_on_when_its_caller_leaves(make_room: MakeRoom) -> 
 async def test_an_engine_that_dies_while_it_is_unloaded_stays_dead(make_room: MakeRoom) -> None:
     room = make_room()
     record = await room.loaded("g", Task.GENERATION)
-    with room.pool.lease(record):
-        unloading = asyncio.create_task(room.pool.unload(record))
-        await until(lambda: room.pool.view(record).state is EngineState.UNLOADING)
-        os.kill(engine_of(room, record), signal.SIGKILL)
-        await asyncio.sleep(0.5)  # a restart begins after 0.05 s
-        assert room.pool.view(record).state is EngineState.UNLOADING
-        assert room.pool.view(record).restarts == 0
+    engine = room.pool.lease(record)
+    unloading = asyncio.create_task(room.pool.unload(record))
+    await until(lambda: room.pool.view(record).state is EngineState.UNLOADING)
+    os.kill(engine_of(room, record), signal.SIGKILL)
+    await asyncio.sleep(0.5)  # a restart begins after 0.05 s
+    assert room.pool.view(record).state is EngineState.UNLOADING
+    assert room.pool.view(record).restarts == 0
+    engine.let_go()
     await unloading
     assert room.pool.view(record).state is EngineState.UNLOADED
 
@@ -133,7 +119,9 @@ async def test_a_restart_outlives_a_system_without_processes(
 
 async def test_nothing_is_remembered_of_what_was_deleted(make_room: MakeRoom) -> None:
     room = make_room(engine_load_timeout=5)
-    administration = Administration(room.repository, room.pool, cast(Publisher, None))
+    administration = Administration(
+        room.repository, room.pool, cast(Publisher, None), room.rollout, Watchers(room.repository, room.pool)
+    )
     record = room.publish("a", "refuses")
     with pytest.raises(TrineError):
         await room.pool.load(record)

@@ -19,18 +19,21 @@ from trine.export.plan import CheckpointInfo
 from trine.front.serving import publisher
 from trine.front.serving.publisher import Publisher
 from trine.front.serving.views import Progress
-from trine.registry.records import Record, VersionState
-from trine.registry.repository import Reservation
+from trine.registry.records import Lineage, Record, VersionState
+from trine.registry.reservation import Reservation
+from trine.registry.source import Folder
 
 MakeRoom = Callable[..., Room]
 
 
 def publisher_of(room: Room) -> Publisher:
-    return Publisher(room.repository, room.pool, room.settings, room.metrics)
+    return Publisher(room.repository, room.pool, room.rollout, room.settings, room.metrics)
 
 
 async def register(room: Room, path: str) -> None:
-    steps = publisher_of(room).register("a", path, task=None, precision=Precision.FP32, hold=True)
+    steps = publisher_of(room).register(
+        "a", Folder(path), task=None, precision=Precision.FP32, hold=True, claims=Lineage()
+    )
     async with contextlib.aclosing(steps):
         async for _ in steps:
             pass
@@ -92,7 +95,9 @@ async def test_a_caller_who_leaves_before_leaves_nothing(
 ) -> None:
     room = make_room(import_root=tmp_path)
     SlowExport(monkeypatch)
-    steps = publisher_of(room).register("a", str(tmp_path), task=None, precision=Precision.FP32, hold=True)
+    steps = publisher_of(room).register(
+        "a", Folder(str(tmp_path)), task=None, precision=Precision.FP32, hold=True, claims=Lineage()
+    )
     async for step in steps:
         if isinstance(step, Progress) and step.stage == "verify":
             break

@@ -13,7 +13,7 @@ from tests.unit.engine.tasks.manifests import classifier
 from trine import artifact
 from trine.artifact import Family, Parity, ParityCheck, Precision, Task
 from trine.config import Settings
-from trine.errors import InvalidInput
+from trine.errors import InvalidInput, NotPossible, RepositoryFull
 from trine.export import launcher
 from trine.export.launcher import Progress, Verdict
 from trine.export.plan import CheckpointInfo, ExportPlan, Gate
@@ -21,9 +21,12 @@ from trine.front.serving import publisher
 from trine.front.serving.administration import Administration
 from trine.front.serving.pool import Pool
 from trine.front.serving.publisher import Publisher
+from trine.front.serving.rollout import Rollout
 from trine.front.serving.views import VersionView
-from trine.registry.records import VersionState
+from trine.front.serving.watchers import Watchers
+from trine.registry.records import Lineage, VersionState
 from trine.registry.repository import Repository
+from trine.registry.source import Folder, Hub
 from trine.telemetry.metrics import Metrics
 
 GOOD = ParityCheck("logits", 1e-6, 1e-4, False, True, 64)
@@ -70,7 +73,15 @@ async def register(
     precision: Precision | None = None,
     gate: Gate = Gate.ENFORCE,
 ) -> tuple[VersionView, bool, str]:
-    steps = administration.register("x", str(folder), task=None, precision=precision, gate=gate, hold=True)
+    steps = administration.register(
+        "x",
+        Folder(str(folder)),
+        task=None,
+        precision=precision,
+        gate=gate,
+        hold=True,
+        claims=Lineage("org/base", license="mit"),
+    )
     last = [step async for step in steps][-1]
     assert last.version is not None
     return last.version, last.existing, last.message
@@ -171,10 +182,52 @@ async def test_a_version_whose_gate_could_not_run_says_so(export: Export, tmp_pa
     assert message == "x:1 is ready in fp16 although its gate could not run"
 
 
-def administration_on(provider: str, folder: Path) -> Administration:
+async def test_what_the_caller_claims_is_recorded(
+    administration: Administration, export: Export, tmp_path: Path
+) -> None:
+    version, _, _ = await register(administration, tmp_path)
+    assert version.lineage == Lineage("org/base", license="mit", source=tmp_path.name)
+
+
+async def test_a_hub_that_is_not_there_is_refused(administration: Administration, export: Export) -> None:
+    with pytest.raises(NotPossible, match="no hub is configured"):
+        async for _ in administration.register(
+            "x", Hub("org/x", "main"), task=None, precision=None, hold=True, claims=Lineage()
+        ):
+            pass
+    assert export.plans == []
+
+
+@pytest.mark.parametrize(("limit", "exports"), [(7, 0), (100, 1)])
+async def test_a_full_repository_refuses_before_the_export_and_before_publishing(
+    export: Export, tmp_path: Path, limit: int, exports: int
+) -> None:
+    administration = administration_on("cpu", tmp_path, max_repository_bytes=limit)
+    with pytest.raises(RepositoryFull):
+        await register(administration, tmp_path)
+    assert len(export.plans) == exports
+    assert not (tmp_path / "repository" / "x").exists()
+
+
+async def test_versions_beyond_the_limit_go_after_a_publish(export: Export, tmp_path: Path) -> None:
+    administration = administration_on("cpu", tmp_path, max_versions=2)
+    for precision in (Precision.FP32, Precision.INT8, None):
+        await register(administration, tmp_path, precision)
+    assert [version.number for version in administration.get("x").versions] == [2, 3]
+
+
+def administration_on(provider: str, folder: Path, **more: int) -> Administration:
     settings = Settings.model_validate(
-        {"repository": folder / "repository", "import_root": folder, "provider": provider, "device_id": 3}
+        {
+            "repository": folder / "repository",
+            "import_root": folder,
+            "provider": provider,
+            "device_id": 3,
+            **more,
+        }
     )
     repository, metrics = Repository(folder / "repository"), Metrics()
     pool = Pool(repository, settings, metrics, lambda: None)
-    return Administration(repository, pool, Publisher(repository, pool, settings, metrics))
+    rollout = Rollout(repository, pool, settings.load)
+    publisher = Publisher(repository, pool, rollout, settings, metrics)
+    return Administration(repository, pool, publisher, rollout, Watchers(repository, pool))

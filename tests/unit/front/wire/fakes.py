@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import struct
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -11,10 +12,22 @@ from msgspec import structs
 
 from trine import frames
 from trine.artifact import Family, Limits, Manifest, Parity, ParityCheck, Precision, SelfTest, Task
-from trine.front.serving.inference import Caller, Writing
+from trine.front.serving.administration import Filter
 from trine.front.serving.reading import Reading
-from trine.front.serving.views import CheckpointView, EngineState, EngineView, Progress, VersionView
-from trine.registry.records import Record, VersionState
+from trine.front.serving.views import (
+    Change,
+    CheckpointView,
+    EngineState,
+    EngineView,
+    Progress,
+    ReportView,
+    VersionView,
+)
+from trine.front.serving.work import Caller, Work
+from trine.front.serving.writing import Writing
+from trine.registry.architectures import ARCHITECTURES, Architecture
+from trine.registry.records import Lineage, Record, Report, VersionState
+from trine.registry.source import Source
 
 USAGE = frames.Usage(input_tokens=5, output_tokens=2)
 BEST = [frames.Hypothesis("best", -0.5, "stop", 3), frames.Hypothesis("next", -0.75, "stop_sequence", 2, 0)]
@@ -35,6 +48,8 @@ class FakeInference:
         self.gates: dict[str, asyncio.Event] = {}
         """What a text is refused with, and what it waits for; of `read`."""
         self.running = 0
+        self.held = 0
+        """Requests of streams that were begun and not ended."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.entered = asyncio.Event()
@@ -47,12 +62,19 @@ class FakeInference:
             raise self.error
         await self.gate.wait()
 
-    async def read(self, reference: str, reading: Reading[Any], *, caller: Caller) -> tuple[str, list[Any]]:
+    async def answer(self, reference: str, work: Work[Any], *, caller: Caller) -> tuple[str, list[Any]]:
         """The text is the first label, an entity's label and text, and its length the first value of two."""
+        if isinstance(work, Writing):
+            await self._enter(reference, work.texts, {"writing": work, "caller": caller})
+            return "known:1", [self._generated(text, work) for text in work.contents()]
+        assert isinstance(work, Reading)
+        return await self._read(reference, work, caller)
+
+    async def _read(self, reference: str, work: Reading[Any], caller: Caller) -> tuple[str, list[Any]]:
         self.running += 1
         try:
-            await self._enter(reference, reading.texts, {"reading": reading, "caller": caller})
-            for text in reading.texts:
+            await self._enter(reference, work.texts, {"reading": work, "caller": caller})
+            for text in work.texts:
                 if text in self.gates:
                     await self.gates[text].wait()
                 if text in self.errors:
@@ -60,29 +82,30 @@ class FakeInference:
         finally:
             self.running -= 1
             self.closed.set()
-        texts = reading.texts
         answer = frames.Answer(
             7,
-            classified=[frames.Classified([(text, 0.75), ("other", 0.25)], USAGE) for text in texts],
-            tagged=[frames.Tagged([frames.Entity(text, 0.5, text, 2, 4)], USAGE) for text in texts],
-            embedded=[frames.Embedded(struct.pack("<ff", len(text), -0.5), USAGE) for text in texts],
+            classified=[frames.Classified([(text, 0.75), ("other", 0.25)], USAGE) for text in work.texts],
+            tagged=[frames.Tagged([frames.Entity(text, 0.5, text, 2, 4)], USAGE) for text in work.texts],
+            embedded=[frames.Embedded(struct.pack("<ff", len(text), -0.5), USAGE) for text in work.texts],
         )
-        return "known:1", reading.results(answer)
+        return "known:1", work.results(answer)
 
-    async def generate(
-        self, reference: str, writing: Writing, **options: Any
-    ) -> tuple[str, list[frames.Generated]]:
-        await self._enter(reference, writing.texts, {"writing": writing, **options})
-        return "known:1", [self._generated(text, writing, options["task"]) for text in writing.contents()]
+    async def begin(
+        self, reference: str, work: Reading[Any], *, caller: Caller, told: Callable[[], None]
+    ) -> FakeRequest:
+        request = FakeRequest(self, asyncio.create_task(self._read(reference, work, caller)))
+        request.task.add_done_callback(lambda task: None if task.cancelled() else told())
+        self.held += 1
+        return request
 
-    def _generated(self, text: str, writing: Writing, task: Task) -> frames.Generated:
+    def _generated(self, text: str, writing: Writing) -> frames.Generated:
         stopping = writing.decoding.stopping
         if stopping.strings or stopping.token_ids:
             stops: list[str | int] = [*stopping.strings, *stopping.token_ids]
             logprobs = [] if writing.decoding.logprobs is None else [LOGPROB]
             return frames.Generated(text, "stop_sequence", USAGE, stops[0], logprobs)
         best = BEST if writing.decoding.beam_search is not None else []
-        if task is Task.TRANSLATION:
+        if writing.task is Task.TRANSLATION:
             segments = [structs.replace(one, hypotheses=best) for one in SEGMENTS]
             return frames.Generated(text, "stop", USAGE, segments=segments)
         return frames.Generated(text, "stop", USAGE, hypotheses=best)
@@ -98,7 +121,7 @@ class FakeInference:
                 raise self.error
             for step in range(max(len(text) for text in texts)):
                 deltas = self._step(texts, step)
-                yield "known:1", [self._ending(one, writing, options["task"]) for one in deltas]
+                yield "known:1", [self._ending(one, writing) for one in deltas]
                 if self.error_after_deltas is not None:
                     raise self.error_after_deltas
                 self.entered.set()
@@ -106,11 +129,11 @@ class FakeInference:
         finally:
             self.closed.set()
 
-    def _ending(self, delta: frames.Delta, writing: Writing, task: Task) -> frames.Delta:
+    def _ending(self, delta: frames.Delta, writing: Writing) -> frames.Delta:
         if not delta.finish:
             return delta
         best = BEST if writing.decoding.beam_search is not None else []
-        if task is Task.TRANSLATION:
+        if writing.task is Task.TRANSLATION:
             delta = structs.replace(
                 delta, segments=[structs.replace(one, hypotheses=best) for one in SEGMENTS]
             )
@@ -131,6 +154,17 @@ class FakeInference:
         return deltas
 
 
+LINEAGE = Lineage("org/base", "b" * 64, "reviews", "apache-2.0", "sentiment-en", "c" * 40)
+REPORT = Report(
+    reason="proved",
+    recipe="3",
+    packages={"torch": "2.13.0"},
+    stage_seconds={"export": 1.5},
+    network_isolation="audit hook",
+    limits={"descriptors": 256},
+)
+
+
 def record(number: int = 1, state: VersionState = VersionState.READY, reason: str = "") -> Record:
     return Record(
         checkpoint="known",
@@ -144,6 +178,7 @@ def record(number: int = 1, state: VersionState = VersionState.READY, reason: st
         create_time=1_700_000_000.25,
         reason=reason,
         parity=Parity(True, (ParityCheck("logits", 1e-6, 1e-4, False, True, 64),)),
+        lineage=LINEAGE,
     )
 
 
@@ -166,7 +201,22 @@ def manifest() -> Manifest:
 
 
 def live_version(number: int = 1) -> VersionView:
-    return VersionView(record(number), manifest(), 4096, EngineView(EngineState.LIVE, "", 1.5, 2))
+    return VersionView(record(number), manifest(), 4096, EngineView(EngineState.LIVE, "", 1.5, 2, 7_000))
+
+
+class FakeRequest:
+    """One input of a stream, as front.serving.request has it."""
+
+    def __init__(self, inference: FakeInference, task: asyncio.Task[tuple[str, list[Any]]]) -> None:
+        self._inference = inference
+        self.task = task
+
+    def result(self) -> tuple[str, list[Any]]:
+        return self.task.result()
+
+    def end(self, error: BaseException | None = None) -> None:
+        self._inference.held -= 1
+        self.task.cancel()
 
 
 class FakeAdministration:
@@ -175,6 +225,8 @@ class FakeAdministration:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.error: BaseException | None = None
+        self.unwatched = asyncio.Event()
+        self.told: Report | None = REPORT
         self.progress = [
             Progress("read", 1.0, "read the folder"),
             Progress("export", 0.5, "half of it"),
@@ -186,8 +238,8 @@ class FakeAdministration:
         if self.error is not None:
             raise self.error
 
-    async def register(self, name: str, path: str, **options: Any) -> AsyncGenerator[Progress]:
-        self._call("register", {"name": name, "path": path, **options})
+    async def register(self, name: str, source: Source, **options: Any) -> AsyncGenerator[Progress]:
+        self._call("register", {"name": name, "source": source, **options})
         for progress in self.progress:
             yield progress
 
@@ -196,9 +248,41 @@ class FakeAdministration:
         failed = VersionView(record(2, VersionState.FAILED, "the gate refused it"))
         return CheckpointView("known", [live_version(), failed], {"live": 1})
 
-    def list(self, page_size: int, page_token: str) -> tuple[list[CheckpointView], str]:
-        self._call("list", (page_size, page_token))
+    def list(
+        self, page_size: int, page_token: str, wanted: Filter
+    ) -> tuple[builtins.list[CheckpointView], str]:
+        self._call("list", (page_size, page_token, wanted))
         return [CheckpointView("known", [live_version()], {"live": 1})], "known"
+
+    async def import_artifact(self, name: str, path: str, *, hold: bool) -> tuple[VersionView, bool]:
+        self._call("import", (name, path, hold))
+        return live_version(), True
+
+    async def set_alias(self, reference: str, alias: str) -> CheckpointView:
+        self._call("set_alias", (reference, alias))
+        return CheckpointView("known", [live_version()], {"live": 1, alias: 1})
+
+    async def delete_alias(self, reference: str) -> CheckpointView:
+        self._call("delete_alias", reference)
+        return CheckpointView("known", [live_version()], {"live": 1})
+
+    async def report(self, reference: str) -> ReportView:
+        self._call("report", reference)
+        return ReportView(live_version(), self.told)
+
+    def architectures(self) -> builtins.list[Architecture]:
+        self._call("architectures", None)
+        return [ARCHITECTURES["T5ForConditionalGeneration"]]
+
+    async def watch(self, name: str) -> AsyncGenerator[Change]:
+        self._call("watch", name)
+        try:
+            yield Change(CheckpointView("known", [live_version()], {"live": 1}))
+            yield Change(current=True)
+            yield Change(deleted="known")
+            await asyncio.Event().wait()
+        finally:
+            self.unwatched.set()
 
     async def load(self, reference: str) -> VersionView:
         self._call("load", reference)

@@ -165,7 +165,47 @@ async def test_a_caller_who_does_not_read_is_not_read(rig: Rig) -> None:
         before = len(rig.inference.calls)
         await asyncio.sleep(0.3)
     assert before < 100
+    assert rig.inference.held == 4, "what is answered and not read holds its permit"
     call.cancel()
+    await until(lambda: rig.inference.held == 0)
+
+
+@pytest.mark.parametrize("options", [settings(default_timeout=0.3)])
+async def test_a_caller_who_never_reads_is_given_up(rig: Rig) -> None:
+    call = stream(rig, Source("x" * 60_000), timeout=60)
+    await call.read()
+    labels = {**SERVICE, "grpc_method": "StreamClassify", "grpc_type": "bidi_stream"}
+    await until(lambda: rig.value("grpc_server_handled_total", **labels, grpc_code="DEADLINE_EXCEEDED") == 1)
+    assert rig.inference.held == 0
+    call.cancel()
+
+
+@pytest.mark.parametrize("options", [settings(default_timeout=0.3)])
+async def test_a_stream_lasts_while_it_is_read(rig: Rig) -> None:
+    """Each write has its own time, and what is between two answers does not count."""
+    wait_for(rig, "slow")
+    call = stream(rig, iter([build("StreamClassify", "1"), build("StreamClassify", "2", "slow")]))
+    await call.read()
+    await asyncio.sleep(0.7)
+    rig.inference.gates["slow"].set()
+    assert (await call.read()).id == "2"
+    assert await call.code() is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("options", [settings(max_message_bytes=1024)])
+async def test_an_answer_that_is_larger_than_a_message_fails_alone(rig: Rig) -> None:
+    """The stand-in tells a text twice."""
+    requests = [build("StreamClassifyTokens", str(n), "x" * length) for n, length in enumerate((9, 900))]
+    answers = {answer.id: answer async for answer in stream(rig, iter(requests), "StreamClassifyTokens")}
+    assert answers["0"].WhichOneof("outcome") == "result"
+    info, bad, _ = details(answers["1"].error)
+    assert (info.reason, [one.field for one in bad.field_violations]) == ("INVALID_INPUT", ["input"])
+    inputs = [pb.ClassifyTokensInput(text="x" * 900)]
+    refusal = await refused(
+        rig.stub.ClassifyTokens(pb.ClassifyTokensRequest(checkpoint="known", inputs=inputs))
+    )
+    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["inputs"])
+    assert "one message may have 1024: send fewer inputs" in refusal.message
 
 
 async def test_a_caller_who_leaves_ends_what_runs(rig: Rig) -> None:

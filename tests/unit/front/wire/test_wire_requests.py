@@ -263,7 +263,7 @@ async def test_what_serving_gets_of_a_generation_request(rig: Rig, method: str) 
         await call
     (asked,) = rig.inference.calls
     tasks = {"Generate": Task.GENERATION, "Translate": Task.TRANSLATION, "Summarize": Task.SUMMARIZATION}
-    assert asked["task"] is tasks[method.removeprefix("Stream")]
+    assert asked["writing"].task is tasks[method.removeprefix("Stream")]
     expected = Decoding(Sampling(0.5, 0.25, 7, 2**64 - 1), Stopping(), 9)
     assert asked["writing"].decoding == expected
 

@@ -21,6 +21,7 @@ TABLE = {
     errors.CheckpointNotFound: Code.NOT_FOUND,
     errors.WrongTask: Code.FAILED_PRECONDITION,
     errors.NotPossible: Code.FAILED_PRECONDITION,
+    errors.RepositoryFull: Code.FAILED_PRECONDITION,
     errors.CheckpointRefused: Code.FAILED_PRECONDITION,
     errors.NotACheckpoint: Code.FAILED_PRECONDITION,
     errors.UnsafeCheckpoint: Code.FAILED_PRECONDITION,
