@@ -221,6 +221,7 @@ def main() -> None:
         runs = measure(server, folder, options.rounds, options.seconds)
         load = watch.load()
     page = report.headed("What the server alone can carry", machine.describe(), load, lines(runs))
+    options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "identity.md").write_text(page, encoding="utf-8")
     found = {name: [asdict(one) | {"rate": one.rate} for one in of] for name, of in runs.items()}
     (options.results / "identity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
