@@ -9,6 +9,9 @@ import msgspec
 
 from trine.artifact import Family, Parity, Precision, Task
 
+Key = tuple[str, int, float]
+"""What tells one registration from every other."""
+
 
 class VersionState(enum.StrEnum):
     """EXPORTING -> VERIFYING -> READY or FAILED; only the process that registers moves it."""
@@ -59,6 +62,11 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def reference(self) -> str:
         return f"{self.checkpoint}:{self.number}"
+
+    @property
+    def key(self) -> Key:
+        """A name that was deleted and registered again begins at version 1 anew; the time tells the two apart."""
+        return self.checkpoint, self.number, self.create_time
 
 
 _Bound = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

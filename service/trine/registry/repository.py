@@ -80,13 +80,16 @@ class Repository:
 
     def is_registering(self, name: str) -> bool:
         """Whether a version of it is being registered, by any server."""
-        checkpoint = self._checkpoints.get(name)
-        return checkpoint is not None and checkpoint.running
+        return self.state(name).running
 
     def is_unsettled(self, name: str) -> bool:
         """Whether something of it changes, or is to come, that its folder's own time does not tell."""
-        checkpoint = self._checkpoints.get(name)
-        return checkpoint is not None and (checkpoint.pending or checkpoint.running)
+        checkpoint = self.state(name)
+        return checkpoint.pending or checkpoint.running
+
+    def state(self, name: str) -> Checkpoint:
+        """One name as it was last read; empty where there is none, as when a thread has just read that it is gone."""
+        return self._checkpoints.get(name) or Checkpoint(name)
 
     def checkpoint(self, name: str) -> Checkpoint:
         """Raises CheckpointNotFound."""
@@ -114,8 +117,7 @@ class Repository:
 
     def find(self, name: str, digest: str) -> Record | None:
         """The READY version of `name` with this content and recipe."""
-        checkpoint = self._checkpoints.get(name)
-        for record in checkpoint.versions.values() if checkpoint else ():
+        for record in self.state(name).versions.values():
             if record.digest == digest and record.state is VersionState.READY:
                 return record
         return None

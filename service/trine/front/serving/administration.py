@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ class Administration:
         else:
             await asyncio.to_thread(self._repository.delete_checkpoint, asked.name)
         for record in records:
-            self._artifacts.pop(_key(record), None)
+            self._artifacts.pop(record.key, None)
             self._pool.forget(record)
 
     # --- engines and aliases -----------------------------------------------------------------------------------------
@@ -189,10 +188,7 @@ class Administration:
         return page, ""
 
     def _filtered(self, name: str, wanted: Filter) -> CheckpointView | None:
-        try:
-            checkpoint = self._repository.checkpoint(name)
-        except CheckpointNotFound:  # deleted a moment ago, by a thread
-            return None
+        checkpoint = self._repository.state(name)
         records = [record for record in checkpoint.versions.values() if wanted.admits(record)]
         if not records:
             return None
@@ -239,7 +235,7 @@ class Administration:
     def _open(self, record: Record) -> artifact.Artifact | None:
         if record.state is not VersionState.READY:
             return None
-        key = _key(record)
+        key = record.key
         if key not in self._artifacts:
             self._forget_gone(record.checkpoint)
             try:
@@ -251,17 +247,9 @@ class Administration:
 
     def _forget_gone(self, name: str) -> None:
         """What another server deleted is noticed when a further version of its name is opened."""
-        versions: dict[int, Record] = {}
-        with contextlib.suppress(CheckpointNotFound):
-            versions = self._repository.checkpoint(name).versions
-        there = {_key(record) for record in versions.values()}
+        there = {record.key for record in self._repository.state(name).versions.values()}
         for key in [key for key in self._artifacts if key[0] == name and key not in there]:
             del self._artifacts[key]
-
-
-def _key(record: Record) -> tuple[str, int, float]:
-    """A name that was deleted and registered again begins at version 1 anew; the time tells the two apart."""
-    return record.checkpoint, record.number, record.create_time
 
 
 def _verdict(record: Record, existing: bool) -> str:

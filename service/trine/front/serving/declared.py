@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from trine.config import Settings
-from trine.errors import CheckpointNotFound, InvalidInput, NotPossible, TrineError
+from trine.errors import InvalidInput, NotPossible, TrineError
 from trine.front.serving.administration import Administration
 from trine.front.serving.declaration import Declaration, DeclaredCheckpoint, read
 from trine.front.serving.pool import Pool
@@ -134,10 +134,9 @@ class Declared:
             await self._unload(name, keep={record.number for record in meant})
 
     async def _unload(self, name: str, keep: set[int]) -> None:
-        with contextlib.suppress(CheckpointNotFound):
-            for record in list(self._repository.checkpoint(name).versions.values()):
-                if record.number not in keep:
-                    await self._pool.unload(record)
+        for record in self._repository.state(name).versions.values():
+            if record.number not in keep:
+                await self._pool.unload(record)
 
     async def _register(self, name: str, one: DeclaredCheckpoint) -> Record:
         """The version that the source gives. Raises what refuses it, NotPossible for one that the gate refused."""
@@ -177,14 +176,10 @@ class Declared:
         return str(self._settings.import_root.absolute() / path)
 
     def _meaning(self, name: str, alias: str) -> int | None:
-        with contextlib.suppress(CheckpointNotFound):
-            return self._repository.checkpoint(name).aliases.get(alias)
-        return None
+        return self._repository.state(name).aliases.get(alias)
 
     def _is_there(self, record: Record) -> bool:
-        with contextlib.suppress(CheckpointNotFound):
-            return self._repository.checkpoint(record.checkpoint).versions.get(record.number) == record
-        return False
+        return self._repository.state(record.checkpoint).versions.get(record.number) == record
 
 
 def _same_source(one: DeclaredCheckpoint, other: DeclaredCheckpoint) -> bool:

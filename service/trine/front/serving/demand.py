@@ -9,9 +9,7 @@ from functools import partial
 from typing import Any
 
 from trine.errors import DeadlineExceeded
-from trine.registry.records import Record
-
-_Key = tuple[str, int, float]
+from trine.registry.records import Key, Record
 
 
 class Demand:
@@ -22,7 +20,7 @@ class Demand:
     ) -> None:
         self._is_due = is_due
         self._load = load
-        self._loads: dict[_Key, asyncio.Task[None]] = {}
+        self._loads: dict[Key, asyncio.Task[None]] = {}
 
     async def wait(self, record: Record, deadline: float) -> None:
         """Return when nothing is due. The load goes on when all who waited have left.
@@ -30,18 +28,17 @@ class Demand:
         `deadline` is in seconds of the monotonic clock. Raises DeadlineExceeded, or what kept the engine from loading.
         """
         while self._is_due(record):
-            key = (record.checkpoint, record.number, record.create_time)
-            task = self._loads.get(key)
+            task = self._loads.get(record.key)
             if task is None:
                 task = asyncio.create_task(self._load(record), name=f"load {record.reference}")
-                self._loads[key] = task
-                task.add_done_callback(partial(self._loaded, key))
+                self._loads[record.key] = task
+                task.add_done_callback(partial(self._loaded, record.key))
             done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - time.monotonic()))
             if not done:
                 raise DeadlineExceeded("the deadline has passed while the version was loaded")
             task.result()
 
-    def _loaded(self, key: _Key, task: asyncio.Task[None]) -> None:
+    def _loaded(self, key: Key, task: asyncio.Task[None]) -> None:
         self._loads.pop(key, None)
         if not task.cancelled():
             task.exception()  # told to those who wait, of whom none may be left

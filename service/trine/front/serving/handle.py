@@ -14,9 +14,10 @@ from pathlib import Path
 from trine import frames
 from trine.config import Settings, available_cores, memory_limit
 from trine.errors import EngineLost, NotLive, TrineError
-from trine.front.serving.link import Link, Mailbox, reap
+from trine.front.serving.link import Link, Mailbox
 from trine.front.serving.room import Room
 from trine.front.serving.views import EngineState, EngineView
+from trine.front.serving.whole import whole
 from trine.registry.records import Record
 from trine.telemetry.metrics import Metrics
 
@@ -260,7 +261,7 @@ class EngineHandle:
             process.kill()
             if link is not None:
                 link.abort()
-            await reap(process)
+            await whole(asyncio.to_thread(process.wait))
 
     def _kill(self) -> None:
         if self._process is not None:

@@ -11,7 +11,8 @@ from trine import artifact
 from trine.artifact import Manifest, Target
 from trine.errors import CheckpointNotFound, CheckpointRefused, NotPossible
 from trine.front.serving.pool import Pool
-from trine.front.serving.rollout import Rollout, whole
+from trine.front.serving.rollout import Rollout
+from trine.front.serving.whole import whole
 from trine.registry import imported, incoming
 from trine.registry.quota import Quota
 from trine.registry.records import Lineage, Record, VersionState
@@ -72,10 +73,7 @@ class Importer:
             )
 
     def _same(self, record: Record) -> Record | None:
-        try:
-            versions = self._repository.checkpoint(record.checkpoint).versions.values()
-        except CheckpointNotFound:
-            return None
+        versions = self._repository.state(record.checkpoint).versions.values()
         ready = (other for other in versions if other.state is VersionState.READY)
         return next((other for other in ready if other.manifest_sha256 == record.manifest_sha256), None)
 

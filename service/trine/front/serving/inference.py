@@ -1,7 +1,7 @@
 """One request from its admission to its answer. Front process, event loop only.
 
-Every request passes the same way: resolve the reference, check the task, take a permit, wait for an engine that is loaded
-on demand, lease it, submit, wait for the mailbox. Whatever ends it, the permit and the lease are given back and the engine is told to let go.
+Every request passes the same way: resolve the reference, check the task, wait for an engine that is loaded on demand, take
+a permit, lease the engine, submit, wait for the mailbox. Whatever ends it, the permit and the lease are given back and the engine is told to let go.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import msgspec
 from trine import frames
 from trine.errors import EngineLost, Overloaded, TrineError, from_reason
 from trine.front.serving.room import Room
+from trine.front.serving.whole import whole
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Link(asyncio.Protocol):
         except BaseException:
             ours.close()
             process.kill()
-            await reap(process)
+            await whole(asyncio.to_thread(process.wait))
             raise
         return protocol, process
 
@@ -226,16 +227,6 @@ class Link(asyncio.Protocol):
         for number, mailbox in calls.items():
             if mailbox is not None:
                 mailbox.put(frames.Failed(number, EngineLost.reason, _ENDED, retry_after=_RESTART_SECONDS))
-
-
-async def reap(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that was killed; a caller who is cancelled meanwhile leaves when it is gone."""
-    waiting = asyncio.create_task(asyncio.to_thread(process.wait))
-    try:
-        await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        await asyncio.wait({waiting})
-        raise
 
 
 def _spawn(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 import weakref
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -21,19 +19,15 @@ from trine.errors import (
 )
 from trine.front.serving import memory
 from trine.front.serving.demand import Demand
+from trine.front.serving.failures import STANDS, Failures
 from trine.front.serving.handle import EngineHandle
 from trine.front.serving.room import Room
 from trine.front.serving.routes import Routes
 from trine.front.serving.views import EngineState, EngineView
-from trine.registry.records import Record, VersionState
+from trine.registry.records import Key, Record, VersionState
 from trine.registry.references import Reference
 from trine.registry.repository import Repository
 from trine.telemetry.metrics import Metrics
-
-_Key = tuple[str, int, float]
-
-_FAILURE_STANDS = 5.0
-"""Seconds in which a request does not try again to load what could not be loaded."""
 
 
 class Pool:
@@ -50,17 +44,16 @@ class Pool:
         self._metrics = metrics
         self._told = changed
         self.routes = Routes(repository, self.is_live)
-        self._handles: dict[_Key, EngineHandle] = {}
-        self._failures: dict[_Key, tuple[float, EngineView]] = {}
-        """When and why a version's last load failed, until it is loaded again."""
-        self._sizes: dict[_Key, int] = {}
+        self._handles: dict[Key, EngineHandle] = {}
+        self._failures = Failures()
+        self._sizes: dict[Key, int] = {}
         """What an engine took when it was last measured, for the next time."""
-        self._evicted: set[_Key] = set()
+        self._evicted: set[Key] = set()
         """What was unloaded to make room: it is loaded again at its next request."""
-        self._locks: weakref.WeakValueDictionary[_Key, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._locks: weakref.WeakValueDictionary[Key, asyncio.Lock] = weakref.WeakValueDictionary()
         """For as long as somebody holds or awaits one."""
         self._demand = Demand(self._is_due, self.load)
-        self._unloads: dict[_Key, asyncio.Task[None]] = {}
+        self._unloads: dict[Key, asyncio.Task[None]] = {}
         """The newest of each version, until it has ended. They end in the order in which they began."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._memory = memory.Memory(settings.memory_budget_bytes, self._handles.values, self._evict)
@@ -74,19 +67,16 @@ class Pool:
     # --- what is loaded ----------------------------------------------------------------------------------------------
 
     def view(self, record: Record) -> EngineView:
-        handle = self._handles.get(_key(record))
-        if handle is not None:
-            return handle.view
-        _, view = self._failures.get(_key(record), (0.0, EngineView()))
-        return view
+        handle = self._handles.get(record.key)
+        return self._failures.view(record) if handle is None else handle.view
 
     def is_live(self, record: Record) -> bool:
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         return handle is not None and handle.state is EngineState.LIVE
 
     def is_loaded(self, record: Record) -> bool:
         """Whether it has an engine that is not about to end."""
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         return handle is not None and handle.state is not EngineState.UNLOADING
 
     def serves(self, name: str) -> bool:
@@ -95,7 +85,7 @@ class Pool:
             record = self.routes.resolve(Reference(name))
         except CheckpointNotFound:
             return False
-        return self.is_live(record) or (self.loads_on_demand(record) and not self._has_just_failed(record))
+        return self.is_live(record) or (self.loads_on_demand(record) and not self._failures.stands(record))
 
     def records(self) -> list[Record]:
         """The versions that have an engine, in whatever state."""
@@ -103,19 +93,19 @@ class Pool:
 
     def process_id(self, record: Record) -> int | None:
         """Of the version's engine, for tests and operators."""
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         return handle.process_id if handle else None
 
     def room(self, record: Record) -> Room | None:
         """Where requests that can wait do so for the version's engine; None where it has none to wait for."""
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         return None if handle is None else handle.room
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def lease(self, record: Record) -> EngineHandle:
         """The engine of a version, which is not unloaded until the caller has let go of it. Raises NotLive."""
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         if handle is None or handle.state is EngineState.UNLOADING:
             state = EngineState.UNLOADED if handle is None else handle.state
             raise NotLive(f"{record.reference} is {state}", retry_after=self._settings.retry_after)
@@ -124,7 +114,7 @@ class Pool:
 
     def loads_on_demand(self, record: Record) -> bool:
         """Whether a request loads it: the settings say so, or it was unloaded only to make room."""
-        lazy = self._settings.load == "lazy" or _key(record) in self._evicted
+        lazy = self._settings.load == "lazy" or record.key in self._evicted
         return lazy and record.state is VersionState.READY
 
     async def ready(self, record: Record, deadline: float) -> None:
@@ -132,22 +122,16 @@ class Pool:
         await self._demand.wait(record, deadline)
 
     def _is_due(self, record: Record) -> bool:
-        handle = self._handles.get(_key(record))
+        handle = self._handles.get(record.key)
         if handle is not None and handle.state in {EngineState.LIVE, EngineState.RESTARTING}:
             return False  # it has an answer now, be it a refusal while it restarts
         if not self.loads_on_demand(record):
             return False
         loads = handle is not None and handle.state is EngineState.LOADING
-        if not loads and self._has_just_failed(record):
-            _, view = self._failures[_key(record)]
-            raise NotLive(
-                f"{record.reference} could not be loaded: {view.reason}", retry_after=_FAILURE_STANDS
-            )
+        if not loads and self._failures.stands(record):
+            why = self._failures.view(record).reason
+            raise NotLive(f"{record.reference} could not be loaded: {why}", retry_after=STANDS)
         return True
-
-    def _has_just_failed(self, record: Record) -> bool:
-        at, _ = self._failures.get(_key(record), (float("-inf"), EngineView()))
-        return time.monotonic() - at < _FAILURE_STANDS
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +143,7 @@ class Pool:
         """
         if record.state is not VersionState.READY:
             raise NotPossible(f"{record.reference} is {record.state}, not ready", field="checkpoint")
-        kept = None if beside is None else self._handles.get(_key(beside))
+        kept = None if beside is None else self._handles.get(beside.key)
         keep = [] if kept is None else [kept]
         handle = await self._loaded_once(record, keep)
         if handle is not None:
@@ -170,7 +154,7 @@ class Pool:
 
         No load begins while an unload of the version waits for the lock: who makes room waits for that unload, and the load for room.
         """
-        key = _key(record)
+        key = record.key
         while True:
             if (unload := self._unloads.get(key)) is not None:
                 await asyncio.wait({unload})
@@ -186,23 +170,23 @@ class Pool:
                 raise NotLive(f"{record.reference} is {there.state}", retry_after=self._settings.retry_after)
 
     async def _load(self, record: Record, keep: list[EngineHandle]) -> EngineHandle:
-        key, folder = _key(record), self._repository.artifact_folder(record)
+        key, folder = record.key, self._repository.artifact_folder(record)
         try:
             await asyncio.to_thread(self._repository.check_manifest, record)
         except ArtifactCorrupt as error:
-            self._failures[key] = (time.monotonic(), EngineView(reason=error.message))
+            self._failures.add(record, EngineView(reason=error.message))
             self.changed()
             raise
         need = self._sizes.get(key) or memory.estimate(folder)
         handle = EngineHandle(record, folder, self._settings, self._metrics, self.changed, need)
         async with self._memory.room(need, keep):
             self._handles[key] = handle
-        self._failures.pop(key, None)
+        self._failures.forget(key)
         try:
             await handle.start()
         except BaseException as error:
             if isinstance(error, Exception):  # who leaves tells nothing of the version
-                self._failures[key] = (time.monotonic(), handle.view)
+                self._failures.add(record, handle.view)
             self._drop(handle)
             raise
         self._evicted.discard(key)
@@ -212,19 +196,18 @@ class Pool:
 
     async def _fit(self, handle: EngineHandle, keep: list[EngineHandle]) -> None:
         """The engine may have turned out larger than it was expected to be. Outside its lock, which an eviction may need."""
-        self._sizes[_key(handle.record)] = handle.expected_bytes
+        self._sizes[handle.record.key] = handle.expected_bytes
         if self._settings.memory_budget_bytes and self._watch is None:
             self._watch = self._start(self._memory.watch(), "memory budget")
         try:
             async with self._memory.room(0, [handle, *keep]):
                 pass
         except TrineError as error:
-            self._failures[_key(handle.record)] = (time.monotonic(), EngineView(reason=error.message))
+            self._failures.add(handle.record, EngineView(reason=error.message))
             await self.unload(handle.record)
             if isinstance(error, Overloaded):
-                self._evicted.add(
-                    _key(handle.record)
-                )  # it was unloaded for want of room, which there may be again
+                # It was unloaded for want of room, which there may be again.
+                self._evicted.add(handle.record.key)
             raise
 
     async def unload(self, record: Record) -> None:
@@ -235,8 +218,8 @@ class Pool:
 
     def begin_unload(self, record: Record) -> asyncio.Task[None] | None:
         """The same, without waiting for it. A live engine takes no request from this very moment on."""
-        self._evicted.discard(_key(record))
-        handle = self._handles.get(_key(record))
+        self._evicted.discard(record.key)
+        handle = self._handles.get(record.key)
         if handle is None:
             self.changed()  # it would have been loaded again by a request, and is not now
             return None
@@ -247,31 +230,31 @@ class Pool:
     async def _evict(self, handle: EngineHandle) -> None:
         """End an idle engine to make room."""
         handle.refuse()
-        self._evicted.add(_key(handle.record))
+        self._evicted.add(handle.record.key)
         await asyncio.shield(self._start_unload(handle, "evict"))
 
     def _start_unload(self, handle: EngineHandle, why: str) -> asyncio.Task[None]:
-        key = _key(handle.record)
+        key = handle.record.key
         task = self._unloads[key] = self._start(self._unload(handle), f"{why} {handle.record.reference}")
         task.add_done_callback(partial(self._unloaded, key))
         return task
 
-    def _unloaded(self, key: _Key, task: asyncio.Task[None]) -> None:
+    def _unloaded(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._unloads.get(key) is task:
             del self._unloads[key]
 
     async def _unload(self, handle: EngineHandle) -> None:
         async with self._lock(handle.record):
-            if self._handles.get(_key(handle.record)) is handle:
+            if self._handles.get(handle.record.key) is handle:
                 await self._end(handle)
 
     async def _end(self, handle: EngineHandle) -> None:
         await handle.stop(self._settings.drain_timeout)
-        self._sizes[_key(handle.record)] = handle.expected_bytes
+        self._sizes[handle.record.key] = handle.expected_bytes
         self._drop(handle)
 
     def _drop(self, handle: EngineHandle) -> None:
-        self._handles.pop(_key(handle.record), None)  # `close` may have been quicker
+        self._handles.pop(handle.record.key, None)  # `close` may have been quicker
         self._metrics.forget(handle.record.checkpoint, str(handle.record.number))
         self.changed()
 
@@ -286,21 +269,20 @@ class Pool:
 
     def forget(self, record: Record) -> None:
         """Drop what is remembered of a version that is not loaded: it was deleted."""
-        self._forget(_key(record))
+        self._forget(record.key)
         self.changed()
 
     def forget_gone(self, name: str) -> None:
         """The same for each version of a name that somebody else deleted."""
-        versions: dict[int, Record] = {}
-        with contextlib.suppress(CheckpointNotFound):
-            versions = self._repository.checkpoint(name).versions
-        there = {_key(record) for record in versions.values()} | self._handles.keys()
+        there = {
+            record.key for record in self._repository.state(name).versions.values()
+        } | self._handles.keys()
         for key in {*self._failures, *self._sizes, *self._evicted}:
             if key[0] == name and key not in there:
                 self._forget(key)
 
-    def _forget(self, key: _Key) -> None:
-        self._failures.pop(key, None)
+    def _forget(self, key: Key) -> None:
+        self._failures.forget(key)
         self._sizes.pop(key, None)
         self._evicted.discard(key)
         self._metrics.forget(key[0], str(key[1]))
@@ -313,9 +295,4 @@ class Pool:
         return task
 
     def _lock(self, record: Record) -> asyncio.Lock:
-        return self._locks.setdefault(_key(record), asyncio.Lock())
-
-
-def _key(record: Record) -> _Key:
-    """A name that was deleted and registered again begins at version 1 anew; the time tells the two apart."""
-    return record.checkpoint, record.number, record.create_time
+        return self._locks.setdefault(record.key, asyncio.Lock())

@@ -20,8 +20,9 @@ from trine.export.plan import CheckpointInfo, ExportPlan, Gate, inspect
 from trine.front.serving.fetching import SHARE, fetched
 from trine.front.serving.importing import Importer
 from trine.front.serving.pool import Pool
-from trine.front.serving.rollout import Rollout, whole
+from trine.front.serving.rollout import Rollout
 from trine.front.serving.views import Progress
+from trine.front.serving.whole import whole
 from trine.registry import lineage
 from trine.registry.quota import Quota
 from trine.registry.records import Lineage, Record, VersionState

@@ -12,19 +12,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 from trine.config import Settings
-from trine.errors import CheckpointNotFound, TrineError
+from trine.errors import TrineError
 from trine.front.serving.pool import Pool
 from trine.front.serving.rollout import Rollout
 from trine.front.serving.watchers import Watchers
 from trine.registry.lock import Hold
 from trine.registry.quota import Quota
-from trine.registry.records import Record
+from trine.registry.records import Key, Record
 from trine.registry.repository import Repository
 from trine.registry.watch import Watch
 
 logger = logging.getLogger(__name__)
-
-_Key = tuple[str, int, float]
 
 
 class Replica:
@@ -48,7 +46,7 @@ class Replica:
         self._load = settings.load
         self._known: dict[str, dict[int, Record]] = {}
         self._noted: dict[str, None] = {}
-        self._holds: dict[_Key, Hold] = {}
+        self._holds: dict[Key, Hold] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -74,7 +72,7 @@ class Replica:
 
     def update(self) -> None:
         """An engine is not as it was: hold what is loaded, let go of what is not, tell the watchers."""
-        loaded = {_key(record): record for record in self._pool.records()}
+        loaded = {record.key: record for record in self._pool.records()}
         for key in self._holds.keys() - loaded.keys():
             self._holds.pop(key).release()
             if self._prunes:
@@ -104,7 +102,7 @@ class Replica:
         if not now:
             del self._known[name]
         for record in before.values():
-            if record.number not in now or _key(record) != _key(now[record.number]):
+            if record.number not in now or record.key != now[record.number].key:
                 self._pool.forget(record)
         self._watchers.tell(name)
 
@@ -118,21 +116,14 @@ class Replica:
         """Whether an alias means another version than the one that answers for it here: this server may have come upon another's move
         before the watch did, as when it registers the same name."""
         served = self._pool.routes.served(name)
-        try:
-            aliases = self._repository.checkpoint(name).aliases
-        except CheckpointNotFound:
-            return False
         return any(
             served[alias].number != number and self._pool.is_live(served[alias])
-            for alias, number in aliases.items()
+            for alias, number in self._repository.state(name).aliases.items()
             if alias in served
         )
 
     def _versions(self, name: str) -> dict[int, Record]:
-        try:
-            return dict(self._repository.checkpoint(name).versions)
-        except CheckpointNotFound:
-            return {}
+        return dict(self._repository.state(name).versions)
 
     async def _prune(self, name: str) -> None:
         """A version beyond the limit stays while it is loaded; this is when it is not any more."""
@@ -150,8 +141,3 @@ class Replica:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("%s failed", task.get_name(), exc_info=task.exception())
-
-
-def _key(record: Record) -> _Key:
-    """A name that was deleted and registered again begins at version 1 anew; the time tells the two apart."""
-    return record.checkpoint, record.number, record.create_time

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from trine.errors import CheckpointNotFound, TrineError, TryLater
+from trine.errors import TrineError, TryLater
 from trine.front.serving.pool import Pool
+from trine.front.serving.whole import whole
 from trine.registry.records import Record, VersionState
 from trine.registry.references import LIVE
 from trine.registry.repository import Repository
@@ -99,10 +100,7 @@ class Rollout:
 
     def _behind(self, name: str) -> list[tuple[str, Record]]:
         """The aliases whose version is not loaded here though it ought to be."""
-        try:
-            checkpoint = self._repository.checkpoint(name)
-        except CheckpointNotFound:
-            return []
+        checkpoint = self._repository.state(name)
         pairs = [(alias, checkpoint.versions.get(number)) for alias, number in checkpoint.aliases.items()]
         served = self._pool.routes.served(name)
         return [
@@ -116,24 +114,16 @@ class Rollout:
 
     def _vanished(self, name: str) -> list[Record]:
         """The loaded versions that are no longer in the repository."""
-        try:
-            there = self._repository.checkpoint(name).versions
-        except CheckpointNotFound:
-            there = {}
-        # A name that was deleted and registered again begins at version 1 anew; the time tells the two apart.
-        still = {(record.number, record.create_time) for record in there.values()}
+        there = {record.key for record in self._repository.state(name).versions.values()}
         loaded = [record for record in self._pool.records() if record.checkpoint == name]
-        return [record for record in loaded if (record.number, record.create_time) not in still]
+        return [record for record in loaded if record.key not in there]
 
     def _named(self, name: str, alias: str) -> Record | None:
         checkpoint = self._repository.checkpoint(name)
         return checkpoint.versions.get(checkpoint.aliases.get(alias, 0))
 
     def _is_named(self, record: Record) -> bool:
-        try:
-            return record.number in self._repository.checkpoint(record.checkpoint).aliases.values()
-        except CheckpointNotFound:
-            return False
+        return record.number in self._repository.state(record.checkpoint).aliases.values()
 
     def _retire(self, records: Sequence[Record]) -> None:
         """Drain and unload in the background: callers of the new version need not wait for those of the old."""
@@ -147,13 +137,3 @@ class Rollout:
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
-
-
-async def whole(change: Coroutine[Any, Any, T]) -> T:
-    """Its result; a cancellation waits for its end, since a thread that changes the volume cannot be stopped."""
-    task = asyncio.ensure_future(change)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

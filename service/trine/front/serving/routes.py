@@ -6,10 +6,8 @@ version that answered them before. Front process, event loop only.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
-from trine.errors import CheckpointNotFound
 from trine.registry.records import Record
 from trine.registry.references import LIVE, Reference
 from trine.registry.repository import Repository
@@ -45,11 +43,10 @@ class Routes:
             for name in table.keys() - set(names):
                 del table[name]
         for name in names:
-            with contextlib.suppress(CheckpointNotFound):  # a thread has just read that it is gone
-                self._update(name)
+            self._update(name)
 
     def _update(self, name: str) -> None:
-        checkpoint = self._repository.checkpoint(name)
+        checkpoint = self._repository.state(name)
         served = self._served.get(name, {})
         for alias in served.keys() - checkpoint.aliases.keys():
             del served[alias]
@@ -65,8 +62,6 @@ class Routes:
         left = self._left.pop(name, {})
         if not left:
             return []
-        used: set[int] = set()
-        with contextlib.suppress(CheckpointNotFound):
-            used |= set(self._repository.checkpoint(name).aliases.values())
+        used = set(self._repository.state(name).aliases.values())
         used |= {record.number for record in self.served(name).values()}
         return [record for number, record in left.items() if number not in used]
