@@ -257,11 +257,11 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST:
             files[path.name] = FileRecord(sha256(path), path.stat().st_size)
-            _sync(path)
+            sync(path)
     manifest = msgspec.structs.replace(manifest, files=files)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-    _sync(folder / MANIFEST)
-    _sync(folder)
+    sync(folder / MANIFEST)
+    sync(folder)
     return manifest
 
 
@@ -273,7 +273,7 @@ def publish(staged: Path, target: Path) -> None:
     if target.exists():
         raise FileExistsError(target)
     os.rename(staged, target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def sha256(path: Path) -> str:
@@ -281,7 +281,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """A file's content, or what a folder lists, is on disk then."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

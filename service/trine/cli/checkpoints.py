@@ -9,10 +9,9 @@ import typer
 
 from trine.cli import render, render_checkpoints
 from trine.cli.connection import AdminTarget, Json, Target, connect
+from trine.cli.options import Name
 from trine.client import CheckpointInfo, VersionInfo
 from trine.client.channel import DEFAULT_ADMIN_TARGET, DEFAULT_TARGET
-
-Reference = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME:VERSION.", show_default=False)]
 
 
 def list_all(
@@ -30,23 +29,17 @@ def list_all(
     """List the versions of all checkpoints, or those of a kind."""
     with connect(admin_target=admin_target) as client:
         found = client.list(task=task, family=family, state=state, base_checkpoint=base)
-    if json:
-        render.json_value(found)
-    else:
-        render_checkpoints.checkpoints(found)
+    render.answer(found, json, render_checkpoints.checkpoints)
 
 
-def show(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+def show(name: Name, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
     """Show a checkpoint: its versions, states, parity figures and sizes."""
     with connect(admin_target=admin_target) as client:
         found = client.get(name)
-    if json:
-        render.json_value(found)
-    else:
-        render_checkpoints.checkpoint(found)
+    render.answer(found, json, render_checkpoints.checkpoint)
 
 
-def report(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+def report(name: Name, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
     """Show how the export of a version went. Exit status 1 where it has no report."""
     with connect(admin_target=admin_target) as client:
         found = client.export_report(name)
@@ -81,29 +74,23 @@ def architectures(json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_
     """List the architectures that the server exports."""
     with connect(admin_target=admin_target) as client:
         found = client.architectures()
-    if json:
-        render.json_value(found)
-    else:
-        render_checkpoints.architectures(found)
+    render.answer(found, json, render_checkpoints.architectures)
 
 
-def load(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+def load(name: Name, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
     """Start an engine for a version and wait until it is live."""
     with connect(admin_target=admin_target) as client:
-        _print_state(client.load(name), json)
+        render.answer(client.load(name), json, _print_state)
 
 
-def unload(name: Reference, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
+def unload(name: Name, json: Json = False, admin_target: AdminTarget = DEFAULT_ADMIN_TARGET) -> None:
     """Let a version finish what it runs, and end its engine."""
     with connect(admin_target=admin_target) as client:
-        _print_state(client.unload(name), json)
+        render.answer(client.unload(name), json, _print_state)
 
 
-def _print_state(version: VersionInfo, json: bool) -> None:
-    if json:
-        render.json_value(version)
-    else:
-        render.line(f"{version.reference} is {version.engine_state}")
+def _print_state(version: VersionInfo) -> None:
+    render.line(f"{version.reference} is {version.engine_state}")
 
 
 def delete(
@@ -130,7 +117,7 @@ def set_alias(
 ) -> None:
     """Point an alias at a version. What the alias is answered by is loaded first; no call fails. Setting it back is the rollback."""
     with connect(admin_target=admin_target) as client:
-        _print_aliases(client.set_alias(name, alias), json)
+        render.answer(client.set_alias(name, alias), json, _print_aliases)
 
 
 def delete_alias(
@@ -140,13 +127,10 @@ def delete_alias(
 ) -> None:
     """Remove an alias; the version stays."""
     with connect(admin_target=admin_target) as client:
-        _print_aliases(client.delete_alias(name), json)
+        render.answer(client.delete_alias(name), json, _print_aliases)
 
 
-def _print_aliases(found: CheckpointInfo, json: bool) -> None:
-    if json:
-        render.json_value(found)
-        return
+def _print_aliases(found: CheckpointInfo) -> None:
     for alias, number in sorted(found.aliases.items()):
         render.line(f"{found.name}@{alias} is {found.name}:{number}")
 

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from trine import artifact
-from trine.artifact import Precision, Task
-from trine.cli import render, render_checkpoints
+from trine.artifact import Artifact, Precision, Task
+from trine.cli import extras, render, render_checkpoints
 from trine.cli.connection import Json
 from trine.client import Progress
 from trine.errors import ExportFailed, InvalidInput, NotPossible, TrineError
@@ -47,9 +47,10 @@ def export(
     """Export a checkpoint and prove the export, without a server. Exit status 1 where the gate fails; nothing is left then."""
     try:
         with _staging(out) as staging:
-            plan = ExportPlan(*(path.resolve(), staging, task, _precision(precision), gate), timeout=timeout)
+            plan = ExportPlan(path.resolve(), staging, task, _precision(precision), gate, timeout=timeout)
             reason = _run(plan)
-            parity = artifact.open_artifact(staging).manifest.parity
+            opened = artifact.open_artifact(staging)
+            parity = opened.manifest.parity
             if not (parity.passed or parity.overridden):
                 render.complain(f"the parity gate failed: {reason}")
                 raise typer.Exit(1)
@@ -57,7 +58,7 @@ def export(
     except TrineError as error:
         render.failure(error)
         raise typer.Exit(1) from None
-    _print_artifact(out, reason, json)
+    _print_artifact(out, opened, reason, json)
 
 
 def _precision(given: str) -> Precision | None:
@@ -86,13 +87,8 @@ def _staging(out: Path) -> Iterator[Path]:
 
 def _run(plan: ExportPlan) -> str:
     """The gate's verdict in one line. Raises what the export raises."""
-    try:
-        # Only now: a client's machine has nothing of what the export needs.
+    with extras.importing("export", "exporting"):
         from trine.export import launcher
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "trine":
-            raise
-        raise NotPossible(f"exporting needs the package {error.name}: pip install 'trine[export]'") from error
 
     async def follow(shown: render_checkpoints.RegistrationProgress) -> str:
         async with contextlib.aclosing(launcher.run(plan)) as steps:
@@ -106,8 +102,7 @@ def _run(plan: ExportPlan) -> str:
         return asyncio.run(follow(shown))
 
 
-def _print_artifact(out: Path, reason: str, json: bool) -> None:
-    opened = artifact.open_artifact(out, check_hashes=False)
+def _print_artifact(out: Path, opened: Artifact, reason: str, json: bool) -> None:
     manifest = opened.manifest
     if json:
         render.json_value(

@@ -10,12 +10,11 @@ import typer
 
 from trine.cli import render
 from trine.cli.connection import Json, Target, connect
-from trine.cli.options import with_generation_options
+from trine.cli.options import Name, with_generation_options
 from trine.client import Delta, Generation, Stream, Summary, Translation
 from trine.client.channel import DEFAULT_TARGET
 from trine.client.options import GenerationOptions, Split
 
-Name = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME:VERSION.", show_default=False)]
 Texts = Annotated[
     list[str],
     typer.Argument(metavar="TEXT", help='Texts; "-" reads one a line from stdin.', show_default=False),

@@ -1,4 +1,4 @@
-"""The options that every command which writes text has, named once. Used while the commands are defined."""
+"""Arguments and options that several commands have, named once. Used while the commands are defined."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from trine.client.options import EarlyStopping
+
+Name = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME:VERSION.", show_default=False)]
+Hold = Annotated[bool, typer.Option("--hold", help="Leave the name on the version that it means now.")]
 
 GENERATION_OPTIONS: dict[str, Any] = {
     "max_new_tokens": Annotated[

@@ -8,7 +8,8 @@ import typer
 
 from trine.cli import render
 from trine.cli.connection import Json, Target, connect
-from trine.cli.inference import Name, Texts, read
+from trine.cli.inference import Texts, read
+from trine.cli.options import Name
 from trine.client.channel import DEFAULT_TARGET
 from trine.client.reading_requests import Aggregation
 

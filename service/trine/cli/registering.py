@@ -9,6 +9,7 @@ import typer
 
 from trine.cli import render, render_checkpoints
 from trine.cli.connection import AdminTarget, Json, connect
+from trine.cli.options import Hold
 from trine.client import Progress, VersionInfo
 from trine.client.channel import DEFAULT_ADMIN_TARGET
 from trine.client.checkpoint_requests import HUB
@@ -43,9 +44,7 @@ def register(
     gate: Annotated[
         str, typer.Option(help="enforce, or report: publish whatever the gate says, marked as overridden.")
     ] = "enforce",
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Leave the name on the version that it means now.")
-    ] = False,
+    hold: Hold = False,
     base: Annotated[
         str, typer.Option(help="What it was fine-tuned from.", show_default="as the checkpoint says")
     ] = "",
@@ -95,9 +94,7 @@ def import_artifact(
         str,
         typer.Argument(help="Folder that `trine export` made, on the server's machine.", show_default=False),
     ],
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Leave the name on the version that it means now.")
-    ] = False,
+    hold: Hold = False,
     json: Json = False,
     admin_target: AdminTarget = DEFAULT_ADMIN_TARGET,
 ) -> None:

@@ -7,9 +7,9 @@ import functools
 import json
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +18,8 @@ from rich.table import Table
 from trine.client import Classification, TokenClassification
 from trine.errors import TrineError
 
+T = TypeVar("T")
+
 # Foreign text is shown as it is: no markup, no emoji codes, no guessed colors.
 _console = functools.partial(Console, markup=False, emoji=False, highlight=False)
 _out = _console()
@@ -25,7 +27,7 @@ err = _console(stderr=True)
 _pipe = _console(width=1_000_000)  # never folds a table
 
 # Control characters of a checkpoint's or a server's text could drive the terminal; newline and tab are harmless.
-CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
+_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
 
 
 def failure(error: TrineError) -> None:
@@ -37,17 +39,17 @@ def failure(error: TrineError) -> None:
 
 def complain(message: str) -> None:
     """One red line on stderr."""
-    words = " ".join(message.split()).translate(CONTROLS)
+    words = safe(" ".join(message.split()))
     err.print(f"error: {words}", style="red", soft_wrap=True)
 
 
 def line(text: str) -> None:
-    _out.print(text.translate(CONTROLS), soft_wrap=True)
+    _out.print(safe(text), soft_wrap=True)
 
 
 def text_part(text: str) -> None:
     """A piece of streamed text, at once."""
-    sys.stdout.write(text.translate(CONTROLS))
+    sys.stdout.write(safe(text))
     sys.stdout.flush()
 
 
@@ -59,6 +61,14 @@ def texts(answers: Iterable[str]) -> None:
 def json_value(value: Any) -> None:
     """Any answer of the SDK, indented."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def answer(value: T, json: bool, show: Callable[[T], None]) -> None:
+    """For machines, or as `show` shows it to people."""
+    if json:
+        json_value(value)
+    else:
+        show(value)
 
 
 def json_line(value: Any) -> None:
@@ -111,7 +121,7 @@ def _short(text: str) -> str:
 
 
 def safe(text: str) -> str:
-    return text.translate(CONTROLS)
+    return text.translate(_CONTROLS)
 
 
 def table(*columns: str) -> Table:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from trine.cli.render import CONTROLS, err, line, print_table, safe, table
+from trine.cli.render import err, line, print_table, safe, table
 from trine.client import Architecture, Change, CheckpointInfo, ExportReport, Parity, Progress, VersionInfo
 
 _STAGES = ("read", "export", "optimize", "quantize", "verify", "publish")
@@ -179,7 +179,7 @@ class RegistrationProgress:
         )
 
     def update(self, step: Progress) -> None:
-        note = step.message.translate(CONTROLS)
+        note = safe(step.message)
         if self._bars.disable:
             if step.stage != self._stage:
                 err.print(f"{step.stage}: {note}", soft_wrap=True)

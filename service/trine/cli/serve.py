@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from trine.cli import render
-from trine.errors import TrineError
+from trine.cli import extras, render
+from trine.errors import NotPossible, TrineError
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free port.", show_default=False)]
 Address = Annotated[str | None, typer.Option(show_default=False)]
@@ -49,14 +49,12 @@ def serve(
     """Run a server: gRPC on 8001, HTTP (/metrics, /livez, /readyz) on 8002, administration on 8003."""
     given = {name: value for name, value in locals().items() if value is not None and name != "config"}
     try:
-        # Only now: a client's machine has nothing of what the server needs.
-        from trine import app
-        from trine.config import Settings
-        from trine.front.serving import declaration
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "trine":
-            raise
-        render.complain(f"serving needs the package {error.name}: pip install 'trine[serve]'")
+        with extras.importing("serve", "serving"):
+            from trine import app
+            from trine.config import Settings
+            from trine.front.serving import declaration
+    except NotPossible as error:
+        render.complain(error.message)
         raise typer.Exit(1) from None
     try:
         settings = declaration.read_file(config).settings(given) if config else Settings(**given)

@@ -10,6 +10,7 @@ import os
 from typing import Any, TypedDict
 
 from trine.client.checkpoints import word
+from trine.client.options import require_known
 from trine.errors import InvalidInput
 from trine.v1 import checkpoint_pb2 as pb
 
@@ -40,9 +41,7 @@ def register(
     name: str, source: str | os.PathLike[str], options: RegisterOptions
 ) -> pb.RegisterCheckpointRequest:
     """The precision "auto" is the server's choice, as the empty word is. Raises TypeError for an option that does not exist."""
-    unknown = options.keys() - RegisterOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+    require_known(options, RegisterOptions)
     precision = options.get("precision", "")
     request = pb.RegisterCheckpointRequest(
         name=name,
@@ -82,9 +81,7 @@ class ListOptions(TypedDict, total=False):
 
 def list_page(page_token: str, options: ListOptions) -> pb.ListCheckpointsRequest:
     """Raises TypeError for an option that does not exist."""
-    unknown = options.keys() - ListOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+    require_known(options, ListOptions)
     return pb.ListCheckpointsRequest(
         page_token=page_token,
         task=_value(pb.Task, "task", options.get("task", "")),

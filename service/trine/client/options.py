@@ -102,14 +102,19 @@ _OF_SAMPLING = {
 """Name to the bits of an unsigned integer, or 0 for a number with a fraction."""
 
 
+def require_known(options: Mapping[str, Any], *kinds: Any) -> None:
+    """Raises TypeError for an option that none of the TypedDicts `kinds` has."""
+    unknown = options.keys() - {name for kind in kinds for name in kind.__annotations__}
+    if unknown:
+        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+
+
 def with_options(request: Request, options: GenerationOptions) -> Request:
     """Set what was given; what is None stays unset, which is not the same as 0.
 
     Raises InvalidInput where the wire could not carry a value, and TypeError for an option that does not exist.
     """
-    unknown = options.keys() - GenerationOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+    require_known(options, GenerationOptions)
     request.priority = priority_of(options.get("priority", "normal"))
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.keys() & _OF_THE_REQUEST:

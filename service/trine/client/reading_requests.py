@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
-from trine.client.options import Priority, priority_of, unsigned
+from trine.client.options import Priority, priority_of, require_known, unsigned
 from trine.client.requests import Texts, sendable, validate_unicode
 from trine.errors import InvalidInput
 from trine.v1 import inference_pb2 as pb
@@ -169,9 +169,7 @@ def _embed(request: EmbedRequest, options: EmbedOptions) -> EmbedRequest:
 
 
 def _set_shared(request: Any, options: ReadingOptions, known: Any) -> None:
-    unknown = options.keys() - known.__annotations__.keys() - ReadingOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+    require_known(options, known, ReadingOptions)
     request.priority = priority_of(options.get("priority", "normal"))
     overlap = options.get("overlap")
     if options.get("windows", False):

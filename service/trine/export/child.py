@@ -85,13 +85,12 @@ def _export(plan: ExportPlan, channel: Channel, limits: dict[str, int], held: st
     with snapshot.taken(plan) as (folder, info):
         limits |= isolation.limit_for(plan, info)
         # The late imports: torch and its kin may print and reserve memory, so output and limits are settled before.
-        from trine.export import recipe
+        from trine.export import recipe, trial
         from trine.export.conditions import Conditions
 
         def give_up(error: TrineError) -> None:
-            logger.critical("gave up: %s", error.message)
             channel.refused(error)
-            os._exit(1)
+            trial.end_process(error)
 
         report = recipe.export(
             dataclasses.replace(plan, checkpoint=folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,20 +40,18 @@ class Conditions:
     def to_json(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         return {
             "recipe": RECIPE,
-            "packages": dict(_versions()),
+            "packages": _versions(),
             "stage_seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "network_isolation": self.network_isolation,
             "limits": dict(self.limits),
         }
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = []
+def _versions() -> dict[str, str]:
+    found = {}
     for name in _PACKAGES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 

@@ -131,7 +131,8 @@ def inspect(
     Raises NotACheckpoint, UnsafeCheckpoint, UnsupportedArchitecture, or WrongTask when the architecture does not do `task`.
     """
     entries = regular_files(folder)
-    architecture = _architecture(read_object(entries, CONFIG))
+    config = read_object(entries, CONFIG)
+    architecture = _architecture(config)
     if task is not None and task not in architecture.tasks:
         raise WrongTask(f"{architecture.name} does {_listed(architecture.tasks)}, not {task}", field="task")
     if precision and precision.target is Target.CUDA and architecture.family is not Family.DECODER:
@@ -140,8 +141,8 @@ def inspect(
         )
     task = task or architecture.default_task
     weight_files = _weight_files(entries)
-    relevant = relevant_files(folder, task)
-    _check_rules(folder, entries, weight_files)
+    relevant = _relevant_files(folder, entries, weight_files, task)
+    _check_rules(folder, entries, config, weight_files)
     return CheckpointInfo(
         architecture=architecture.name,
         family=architecture.family,
@@ -155,7 +156,12 @@ def relevant_files(folder: Path, task: Task | None) -> list[Path]:
     """Every file that decides the artifact, and nothing else: no other one is ever read. Raises as `inspect` does."""
     entries = regular_files(folder)
     task = task or _architecture(read_object(entries, CONFIG)).default_task
-    weight_files = _weight_files(entries)
+    return _relevant_files(folder, entries, _weight_files(entries), task)
+
+
+def _relevant_files(
+    folder: Path, entries: dict[str, Path], weight_files: list[Path], task: Task
+) -> list[Path]:
     if _VOCABULARIES.isdisjoint(entries):
         raise NotACheckpoint("the folder has no tokenizer", field="path")
     found = [*weight_files, *(path for name, path in entries.items() if name in _TEXT_FILES)]
@@ -164,7 +170,9 @@ def relevant_files(folder: Path, task: Task | None) -> list[Path]:
     return found
 
 
-def _check_rules(folder: Path, entries: dict[str, Path], weight_files: list[Path]) -> None:
+def _check_rules(
+    folder: Path, entries: dict[str, Path], config: dict[str, Any], weight_files: list[Path]
+) -> None:
     """Raises NotACheckpoint and UnsafeCheckpoint."""
     refuse_code(folder)
     for name, path in entries.items():
@@ -174,7 +182,7 @@ def _check_rules(folder: Path, entries: dict[str, Path], weight_files: list[Path
             configs.check(documents.read(path), shown_file(name))
     tensors = _tensors(entries, weight_files)
     sides = frozenset(side for tensor in tensors.values() for side in tensor.shape)
-    configs.check_sizes(read_object(entries, CONFIG), sides, len(tensors), CONFIG)
+    configs.check_sizes(config, sides, len(tensors), CONFIG)
 
 
 def is_config(name: str) -> bool:

@@ -45,7 +45,7 @@ TEXTS: Mapping[str, Callable[[], str]] = {
 
 
 def end_process(error: TrineError) -> None:
-    """Where nobody listens."""
+    """Where nobody listens, or the server has been told."""
     logger.critical("ended: %s", error.message)
     os._exit(1)
 

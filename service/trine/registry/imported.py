@@ -25,9 +25,9 @@ from trine.errors import ArtifactCorrupt, TrineError, UnsafeCheckpoint, from_rea
 from trine.registry.rules import documents, graphs, manifests, tokenizer_json
 from trine.registry.rules.names import shown_file
 
+MAX_FILES = 16
 _MAX_MANIFEST = 16 << 20
 _MAX_REPORT = 16 << 20
-_MAX_FILES = 16
 _MAX_TEMPLATE = 1 << 18
 _TIMEOUT = 600.0
 _ADDRESS_SPACE = 4 << 30
@@ -84,19 +84,22 @@ def _plain_files(folder: Path) -> frozenset[str]:
         entries = list(os.scandir(folder))
     except OSError as error:
         raise ArtifactCorrupt("the artifact's folder cannot be read") from error
-    if len(entries) > _MAX_FILES:
-        raise UnsafeCheckpoint(f"the artifact has more than {_MAX_FILES} files")
+    if len(entries) > MAX_FILES:
+        raise UnsafeCheckpoint(f"the artifact has more than {MAX_FILES} files")
     for entry in entries:
-        found = entry.stat(follow_symlinks=False)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafeCheckpoint(
-                f"{shown_file(entry.name)} is no plain file: a link, a folder, a device or a pipe"
-            )
-        if found.st_nlink != 1:
-            raise UnsafeCheckpoint(
-                f"{shown_file(entry.name)} has a second name elsewhere (a hard link); copy it"
-            )
+        require_plain(entry.stat(follow_symlinks=False), entry.name)
     return frozenset(entry.name for entry in entries)
+
+
+def require_plain(found: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise not_plain(name)
+    if found.st_nlink != 1:
+        raise UnsafeCheckpoint(f"{shown_file(name)} has a second name elsewhere (a hard link); copy it")
+
+
+def not_plain(name: str) -> UnsafeCheckpoint:
+    return UnsafeCheckpoint(f"{shown_file(name)} is no plain file: a link, a folder, a device or a pipe")
 
 
 def _manifest(folder: Path) -> Manifest:

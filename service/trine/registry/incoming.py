@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from pathlib import Path
 
+from trine import artifact
 from trine.artifact import MANIFEST
 from trine.errors import ArtifactCorrupt, UnsafeCheckpoint
 from trine.registry import layout
+from trine.registry.imported import MAX_FILES, not_plain, require_plain
 from trine.registry.rules.names import shown_file
 
-_MAX_FILES = 17
-"""One more than registry.imported lets through: it is what tells the rule."""
 _CHUNK = 1 << 20
 
 
@@ -46,15 +45,15 @@ def copy(folder: Path, staging: Path) -> None:
             shutil.copyfileobj(file, target, _CHUNK)
             target.flush()
             os.fsync(target.fileno())
-    layout.sync(staging)
+    artifact.sync(staging)
 
 
 def _names(folder: Path) -> list[str]:
     names = sorted(os.listdir(folder))
     if MANIFEST not in names:
         raise ArtifactCorrupt(f"the folder has no {MANIFEST}: it is not an artifact", field="path")
-    if len(names) > _MAX_FILES:
-        raise UnsafeCheckpoint(f"the artifact has more than {_MAX_FILES - 1} files")
+    if len(names) > MAX_FILES:
+        raise UnsafeCheckpoint(f"the artifact has more than {MAX_FILES} files")
     return names
 
 
@@ -64,14 +63,11 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         if path.is_symlink():
-            raise UnsafeCheckpoint(
-                f"{shown_file(path.name)} is no plain file: a link, a folder, a device or a pipe"
-            ) from error
+            raise not_plain(path.name) from error
         raise ArtifactCorrupt(f"{shown_file(path.name)} cannot be read") from error
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-        return descriptor
-    os.close(descriptor)
-    if stat.S_ISREG(found.st_mode):
-        raise UnsafeCheckpoint(f"{shown_file(path.name)} has a second name elsewhere (a hard link); copy it")
-    raise UnsafeCheckpoint(f"{shown_file(path.name)} is no plain file: a link, a folder, a device or a pipe")
+    try:
+        require_plain(os.fstat(descriptor), path.name)
+    except UnsafeCheckpoint:
+        os.close(descriptor)
+        raise
+    return descriptor

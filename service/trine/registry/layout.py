@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from trine import artifact
 from trine.errors import NotPossible, RepositoryFull
 from trine.registry.lock import Lock
 from trine.registry.records import Record, Report, VersionState
@@ -177,16 +178,7 @@ def replace(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """What the folder lists is on disk then."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    artifact.sync(path.parent)
 
 
 def hide(folder: Path, root: Path) -> Path:

@@ -10,14 +10,26 @@ import os
 from pathlib import Path
 
 
-class Lock:
+class _Descriptor:
+    """What a lock hangs on: an open file. Closing it gives the lock back."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Lock(_Descriptor):
     """On a file of its own in `folder`."""
 
     NAME = ".lock"
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / self.NAME
-        self._descriptor = -1
+        super().__init__(folder / self.NAME)
 
     def take(self, *, wait: bool = False) -> bool:
         """False where another holds it; with `wait` there is no such answer."""
@@ -29,18 +41,9 @@ class Lock:
             return False
         return True
 
-    def release(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
-
-class Hold:
+class Hold(_Descriptor):
     """A shared lock on a file that is there: whoever uses it holds one, and none may delete it meanwhile."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
 
     def take(self) -> bool:
         """False where the file is gone, or is being deleted, or cannot be locked."""
@@ -58,8 +61,3 @@ class Hold:
             self.release()
             return False
         return True
-
-    def release(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1

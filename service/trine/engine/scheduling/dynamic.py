@@ -117,8 +117,7 @@ class DynamicBatcher:
 
     def _give_up(self, call: Call) -> None:
         """Nothing of it runs any more; it is told with the next `late`."""
-        self._queue.discard(call)
-        self._tokens -= self._left.pop(call, 0)
+        self.discard(call)
         self._given_up.add(call)
 
 

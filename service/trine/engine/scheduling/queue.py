@@ -34,10 +34,6 @@ class _Caller(Generic[I]):
     def first(self) -> I:
         return self.calls[0][0]
 
-    @property
-    def deadline(self) -> float:
-        return self.calls[0][0].call.deadline
-
     def add(self, call: Call, items: Iterable[I]) -> int:
         """Returns how many."""
         added = deque(items)
@@ -191,4 +187,4 @@ def _deadline(queue: deque[I]) -> float:
 
 
 def _callers_deadline(caller: _Caller[I]) -> float:
-    return caller.deadline
+    return caller.first.call.deadline

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -224,7 +223,7 @@ def _check_template(step: Mapping[str, Any], name: str) -> None:
 def _check_strip(step: Mapping[str, Any], name: str) -> None:
     for key in ("start", "stop"):
         value = step.get(key, 0)
-        if not isinstance(value, int) or not (0 <= value <= _MAX_AFFIX and math.isfinite(value)):
+        if not isinstance(value, int) or not 0 <= value <= _MAX_AFFIX:
             raise UnsafeCheckpoint(f"{name} has a Strip of more than {_MAX_AFFIX} characters")
 
 
