@@ -13,6 +13,7 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,19 @@ from bench.publishing import publish
 from bench.shapes import SHAPES, SYLLABLES, Shape, words
 
 WORDS = "words.json"
-"""Beside the checkpoint: token id to word, of the words that prompts are made of; and the ids that end a prompt."""
+"""Beside the checkpoint: token id to word, of the words that prompts are made of; and the ids that begin and end a prompt."""
 _SPACE = "\u2581"
 
 
-def make(shape: Shape, folder: Path) -> Path:
-    """The checkpoint folder, made when it is missing."""
+def make(shape: Shape, folder: Path, write: Callable[[Shape, Path], None]) -> Path:
+    """The checkpoint folder, written when it is missing."""
     target = folder / "checkpoint"
     if not target.exists():
         staging = folder / ".checkpoint"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         torch.manual_seed(0)
-        (_gpt2 if shape.architecture == "gpt2" else _marian)(shape, staging)
+        write(shape, staging)
         staging.rename(target)
     return target
 
@@ -65,10 +66,10 @@ def _gpt2(shape: Shape, folder: Path) -> None:
     )
     model = GPT2LMHeadModel(config)
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=None, pad_token_id=0)
-    _save(model, tokenizer, folder)
+    save(model, tokenizer, folder)
     vocab = tokenizer.get_vocab()
     known = {vocab[f"Ġ{word}"]: word for word in words() if f"Ġ{word}" in vocab}
-    _write_words(folder, known, [])
+    write_words(folder, known, end_ids=[])
 
 
 def _byte_level_tokenizer(shape: Shape) -> GPT2Tokenizer:
@@ -112,10 +113,10 @@ def _marian(shape: Shape, folder: Path) -> None:
     model.generation_config = GenerationConfig(
         pad_token_id=pad, eos_token_id=eos, decoder_start_token_id=pad, suppress_tokens=[eos, pad]
     )
-    _save(model, tokenizer, folder)
+    save(model, tokenizer, folder)
     vocab = tokenizer.get_vocab()
     known = {vocab[f"{_SPACE}{word}"]: word for word in words() if f"{_SPACE}{word}" in vocab}
-    _write_words(folder, known, [eos])
+    write_words(folder, known, end_ids=[eos])
 
 
 def _sentencepiece_tokenizer(shape: Shape, folder: Path) -> MarianTokenizer:
@@ -158,18 +159,20 @@ def _write_sentencepiece(path: Path, letters: list[str], whole: list[str]) -> No
     path.write_bytes(model.SerializeToString())
 
 
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _write_words(folder: Path, known: dict[int, str], end_ids: list[int]) -> None:
-    (folder / WORDS).write_text(json.dumps({"words": known, "end_ids": end_ids}), encoding="utf-8")
+def write_words(folder: Path, known: dict[int, str], **ends: list[int]) -> None:
+    """`ends`: begin_ids, where a prompt has such, and end_ids."""
+    (folder / WORDS).write_text(json.dumps({"words": known, **ends}), encoding="utf-8")
 
 
 def main(name: str, folder: str) -> None:
     shape = SHAPES[name]
-    publish(shape, make(shape, Path(folder) / name), Path(folder) / "repository")
+    write = _gpt2 if shape.architecture == "gpt2" else _marian
+    publish(shape, make(shape, Path(folder) / name, write), Path(folder) / "repository")
 
 
 if __name__ == "__main__":

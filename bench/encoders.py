@@ -18,7 +18,6 @@ from bench.encoder import caller, library, wire
 from bench.encoder.options import EncoderOptions, parse
 from bench.encoder.preparation import prepare
 from bench.encoder.promises import PARTS as TOLD
-from bench.options import RESULTS
 from bench.preparation import tell
 
 PARTS: Mapping[str, Callable[[EncoderOptions], str]] = {
@@ -35,12 +34,8 @@ def main() -> None:
     for part in options.parts:
         tell(f"part: {part}")
         print(PARTS[part](options))
-    if options.partial:
-        return
-    text = promises.write(options, TOLD, "encoders-promises")
-    if options.results == RESULTS and not options.tiny:
-        promises.publish(text, "bench.encoders")
-    print(text)
+    if not options.partial:
+        promises.tell(options, TOLD, "bench.encoders", "encoders-promises")
 
 
 if __name__ == "__main__":

@@ -62,8 +62,11 @@ def at_most(value: float, floor: float, unit: str = "") -> str:
     return f"{value:.2g}{unit} (at most {floor:g}{unit}: {'reached' if value <= floor else '**missed**'})"
 
 
-def ratios(measured: Measured[Work], architecture: str) -> list[tuple[str, str, Spread, float | None]]:
-    """(ours, peer, how many times as many tokens of a processor-second, the floor where there is one)."""
+Ratio = tuple[str, str, Spread, float | None]
+"""Ours, the peer, how many times as many tokens or sequences of a processor-second, and the floor where there is one."""
+
+
+def ratios(measured: Measured[Work], architecture: str) -> list[Ratio]:
     found = []
     for level in OURS:
         for precision in ("int8", "fp32"):

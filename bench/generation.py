@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bench import arrivals, closed, interference, overhead, promises
-from bench.options import RESULTS, Options, parse
+from bench.options import Options, parse
 from bench.preparation import tell
 
 PARTS: Mapping[str, Callable[[Options], None]] = {
@@ -29,10 +29,7 @@ def main() -> None:
     for part in options.parts:
         tell(f"part: {part}")
         PARTS[part](options)
-    text = promises.write(options, promises.PARTS)
-    if options.results == RESULTS and not options.tiny:
-        promises.publish(text, "bench.generation")
-    print(text)
+    promises.tell(options, promises.PARTS, "bench.generation")
 
 
 if __name__ == "__main__":

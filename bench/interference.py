@@ -187,11 +187,7 @@ def _json(found: Found) -> dict[str, object]:
 
 
 def _plot(found: Found) -> str:
-    gaps = {
-        f"{name} {label}": plot.point(1e3 * percentile(values, share))
-        for label, share in (("p50", 0.5), ("p99", 0.99))
-        for name, values in (("alone", found.undisturbed), ("disturbed", found.disturbed))
-    }
+    gaps = plot.disturbance(found.undisturbed, found.disturbed)
     firsts = {
         name: plot.scaled(spread(values), 1e3)
         for name, values in (("alone", found.alone), ("disturbed", found.beside))

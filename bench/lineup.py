@@ -12,9 +12,9 @@ from bench.options import ROOT, SLOTS, Options
 from bench.served import CacheSettings, Served
 from bench.shapes import Shape, Vocabulary
 
-_PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
 """The peers' threads sleep while they wait for one another, as ours do: on a busy machine spinning would count against them."""
-_COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
+COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
 
 
 class Lineup:
@@ -59,21 +59,21 @@ class Lineup:
 
     def ctranslate2(self, precision: str) -> Worker:
         python = ctranslate2_setup.environment(self._options.folder)
-        compute_type, threads = _COMPUTE_TYPES[precision], str(self._options.threads)
+        compute_type, threads = COMPUTE_TYPES[precision], str(self._options.threads)
         arguments = [str(self._home / f"ctranslate2-{compute_type}"), compute_type, threads]
         log = self._home / f"ctranslate2-{precision}.log"
-        environment = _PASSIVE | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+        environment = PASSIVE | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
         return Worker(f"CTranslate2 {precision}", python, "ctranslate2", arguments, log, environment)
 
     def pytorch(self) -> Worker:
         arguments = [str(self._home / "checkpoint"), str(self._options.threads)]
-        environment = _PASSIVE | {"HF_HUB_OFFLINE": "1"}
+        environment = PASSIVE | {"HF_HUB_OFFLINE": "1"}
         log = self._home / "pytorch.log"
         return Worker(floors.PYTORCH, Path(sys.executable), "pytorch", arguments, log, environment)
 
     def optimum(self) -> Worker:
         python = optimum_setup.environment(self._options.folder)
         arguments = [str(self._home / "optimum"), str(self._options.threads)]
-        environment = _PASSIVE | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        environment = PASSIVE | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
         log = self._home / "optimum.log"
         return Worker(floors.OPTIMUM, python, "optimum_onnx", arguments, log, environment)

@@ -6,12 +6,12 @@ packages, and borrows the rest, PyTorch and ONNX Runtime among them, from ours: 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from bench import environments
 
 _PINS = (
     "optimum-onnx==0.1.0",
@@ -30,24 +30,7 @@ getattr(onnxruntime, f"ORTModelFor{loader}").from_pretrained(sys.argv[1], export
 
 def environment(folder: Path) -> Path:
     """The environment's Python, installed when it is missing. Raises CalledProcessError where it cannot be."""
-    home = folder / "venv-optimum"
-    python = home / "bin" / "python"
-    if not (home / ".ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, *_PINS], check=True, capture_output=True)
-        (site,) = home.glob("lib/python*/site-packages")
-        # A .pth file's folders come after the environment's own, so its packages hide ours of the same name.
-        (site / "borrowed.pth").write_text(f"{_site_packages()}\n", encoding="utf-8")
-        (home / ".ready").touch()
-    return python
-
-
-def _site_packages() -> Path:
-    found = importlib.util.find_spec("torch")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parents[1]
+    return environments.made(folder / "venv-optimum", *_PINS, borrowed=environments.site_packages())
 
 
 def export(

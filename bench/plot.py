@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from bench.rounds import Measured
-from bench.summary import Spread, spread
+from bench.summary import Spread, percentile, spread
 
 _COLORS = {
     "runtime": "#7fb3d5",
@@ -40,6 +40,15 @@ def point(value: float) -> Spread:
 
 def scaled(value: Spread, factor: float) -> Spread:
     return Spread(factor * value.median, factor * value.lower, factor * value.upper)
+
+
+def disturbance(alone: Sequence[float], disturbed: Sequence[float]) -> dict[str, Spread]:
+    """Bars of the p50 and the p99 in milliseconds, of seconds alone and beside something else."""
+    return {
+        f"{name} {label}": point(1e3 * percentile(values, share))
+        for label, share in (("p50", 0.5), ("p99", 0.99))
+        for name, values in (("alone", alone), ("disturbed", disturbed))
+    }
 
 
 def closed(measured: Sequence[Measured[Any]], unit: str = "generated token") -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from bench import ctranslate2_setup, optimum_setup
 from bench.options import Common, Options
@@ -20,12 +21,17 @@ def prepare(name: str, options: Options, peers: bool = True) -> Shape:
     with (options.folder / "prepare.log").open("w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log)
     if peers:
-        python = ctranslate2_setup.environment(options.folder)
-        home = options.folder / shape.name
         for compute_type in ("float32", "int8"):
-            target = home / f"ctranslate2-{compute_type}"
-            ctranslate2_setup.convert(python, home / "checkpoint", target, compute_type, tell)
+            ctranslate2(shape, options, compute_type)
     return shape
+
+
+def ctranslate2(shape: Shape, options: Common, compute_type: str) -> Path:
+    """The checkpoint in CTranslate2's format. Raises CalledProcessError."""
+    python = ctranslate2_setup.environment(options.folder)
+    home = options.folder / shape.name
+    target = home / f"ctranslate2-{compute_type}"
+    return ctranslate2_setup.convert(python, home / "checkpoint", target, compute_type, tell)
 
 
 def optimum_graphs(shape: Shape, options: Options) -> str | None:
@@ -35,9 +41,14 @@ def optimum_graphs(shape: Shape, options: Options) -> str | None:
         python = optimum_setup.environment(options.folder)
         optimum_setup.export(python, home / "checkpoint", home / "optimum", shape.architecture, tell)
     except subprocess.CalledProcessError as error:
-        lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-        return f"optimum-onnx could not be installed or did not export: {lines[-1] if lines else error}"
+        return f"optimum-onnx could not be installed or did not export: {why(error)}"
     return None
+
+
+def why(error: subprocess.CalledProcessError) -> str:
+    """The last line that the process wrote, as far as that was kept."""
+    lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else str(error)
 
 
 def vocabulary(shape: Shape, options: Common) -> Vocabulary:

@@ -1,4 +1,4 @@
-"""All floors in tables, from the results of the parts as they lie in the results' folder. Pure but for `write` and `publish`."""
+"""All floors in tables, from the results of the parts as they lie in the results' folder. Pure but for `tell`, `write` and `publish`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import floors
-from bench.options import ROOT, Common
+from bench.options import RESULTS, ROOT, Common
 from bench.summary import Spread, table
 
 PAGE = ROOT / "docs" / "promises.md"
@@ -20,6 +20,14 @@ _PAIRS = (
     *(("int8", "CTranslate2 int8"), ("fp32", "CTranslate2 fp32"), ("fp32", floors.PYTORCH)),
     *(("int8", floors.PYTORCH), ("fp32", floors.OPTIMUM)),
 )
+
+
+def tell(options: Common, parts: Told, program: str, name: str = "promises") -> None:
+    """What a bench ends with: the tables written, printed, and published where they are those of a whole run."""
+    text = write(options, parts, name)
+    if options.results == RESULTS and not options.tiny:
+        publish(text, program)
+    print(text)
 
 
 def write(options: Common, parts: Told, name: str = "promises") -> str:
@@ -56,12 +64,12 @@ def closed(data: Mapping[str, Any]) -> str:
         for entry in work["multiples"]:
             level, precision = entry["ours"].split()
             if level == "served":
-                cells[name, _column(precision, entry["peer"])] = multiple(entry)
-    columns = [_column(*pair) for pair in _PAIRS]
+                cells[name, column(precision, entry["peer"])] = multiple(entry)
+    columns = [column(*pair) for pair in _PAIRS]
     return table(works, columns, cells, "tokens of a processor-second, in multiples of the peer's")
 
 
-def _column(precision: str, peer: str) -> str:
+def column(precision: str, peer: str) -> str:
     return f"ours {precision} : {peer}"
 
 

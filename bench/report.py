@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from bench import floors
+from bench.floors import Ratio
 from bench.machine import Load, Watch, describe
 from bench.options import Common
-from bench.rounds import Measured
+from bench.rounds import Asks, Measured
 from bench.shapes import SHAPES, Work
 from bench.summary import overhead, spread, table, to_json
+
+W = TypeVar("W", bound=Asks)
 
 
 def headed(title: str, described: Mapping[str, str], load: Load, lines: Sequence[str]) -> str:
@@ -33,13 +36,25 @@ def markdown(
     measured: Sequence[Measured[Work]],
     left_out: Sequence[str],
 ) -> str:
-    lines = [_intro(measured), "", "| candidate | what it is |", "| --- | --- |"]
+    lines = body(_intro(measured), facts, measured, _shape, left_out)
+    return headed("Generation against its peers", described, load, lines)
+
+
+def body(
+    intro: str,
+    facts: Mapping[str, Mapping[str, str]],
+    measured: Sequence[Measured[W]],
+    told: Callable[[Sequence[Measured[W]], str], list[str]],
+    left_out: Sequence[str],
+) -> list[str]:
+    """The candidates, then what is `told` of each shape."""
+    lines = [intro, "", "| candidate | what it is |", "| --- | --- |"]
     lines += [f"| {name} | {_listed(fact)} |" for name, fact in facts.items()]
     for shape in dict.fromkeys(one.work.shape for one in measured):
-        lines += _shape([one for one in measured if one.work.shape == shape], shape)
+        lines += told([one for one in measured if one.work.shape == shape], shape)
     if left_out:
         lines += ["", f"Not measured: {'; '.join(left_out)}."]
-    return headed("Generation against its peers", described, load, lines)
+    return lines
 
 
 def _intro(measured: Sequence[Measured[Work]]) -> str:
@@ -73,7 +88,7 @@ def _shape(measured: Sequence[Measured[Work]], shape: str) -> list[str]:
         "",
         "### Tokens of a processor-second, in multiples of the peer's",
         "",
-        _ratios(measured, shape),
+        multiples(measured, _ratios),
     ]
     lines += [
         "",
@@ -85,10 +100,14 @@ def _shape(measured: Sequence[Measured[Work]], shape: str) -> list[str]:
     return lines
 
 
-def _ratios(measured: Sequence[Measured[Work]], shape: str) -> str:
+def _ratios(one: Measured[Work]) -> list[Ratio]:
+    return floors.ratios(one, SHAPES[one.work.shape].architecture)
+
+
+def multiples(measured: Sequence[Measured[W]], ratios: Callable[[Measured[W]], list[Ratio]]) -> str:
     lines = ["| work | ours | peer | multiple | floor |", "| --- | --- | --- | --- | --- |"]
     for one in measured:
-        for ours, peer, value, floor in floors.ratios(one, SHAPES[shape].architecture):
+        for ours, peer, value, floor in ratios(one):
             verdict = "" if floor is None else floors.at_least(value.median, floor)
             lines.append(f"| {one.work} | {ours} | {peer} | {value} | {verdict} |")
     return "\n".join(lines)
@@ -114,6 +133,12 @@ def _agreement(measured: Sequence[Measured[Work]]) -> str:
     return table([str(one.work) for one in measured], names, cells, "work")
 
 
+def multiples_as_json(ratios: Sequence[Ratio]) -> list[dict[str, Any]]:
+    return [
+        {"ours": ours, "peer": peer, **asdict(value), "floor": floor} for ours, peer, value, floor in ratios
+    ]
+
+
 def as_json(
     described: Mapping[str, str],
     load: Load,
@@ -132,10 +157,7 @@ def as_json(
                 "name": str(one.work),
                 "candidates": {name: to_json(samples) for name, samples in one.samples.items()},
                 "repeats": one.repeats,
-                "multiples": [
-                    {"ours": ours, "peer": peer, **asdict(value), "floor": floor}
-                    for ours, peer, value, floor in floors.ratios(one, SHAPES[one.work.shape].architecture)
-                ],
+                "multiples": multiples_as_json(_ratios(one)),
                 "same_tokens_as_pytorch": one.agreement(floors.PYTORCH),
             }
             for one in measured

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,73 +39,89 @@ class CacheSettings(Settings):
     engine_cache_bytes: int
 
 
-class Server:
-    """A running server that has loaded one checkpoint."""
+class Process:
+    """`trine serve` on free ports, from when it is entered until it is left."""
 
-    def __init__(
-        self, name: str, checkpoint: str, folder: Path, vocabulary: Vocabulary, settings: Settings
-    ) -> None:
+    def __init__(self, name: str, folder: Path, settings: Mapping[str, object]) -> None:
         self.name = name
-        self.facts: dict[str, str] = {}
-        self.checkpoint = checkpoint
-        self.vocabulary = vocabulary
         self.target = ""
         """The inference port, once it is entered."""
+        self.admin_target = ""
+        """That of administration, likewise."""
         self.http_port = 0
         """That of the page of metrics, likewise."""
         self._log = folder / f"{name.replace(' ', '-')}.log"
         self._ports_file = folder / f"{name.replace(' ', '-')}.ports"
-        self._environment = {
-            f"TRINE_{key.upper()}": str(value) for key, value in asdict(settings).items()
-        } | {
+        self._environment = {f"TRINE_{key.upper()}": str(value) for key, value in settings.items()} | {
             "TRINE_GRPC_PORT": "0",
             "TRINE_HTTP_PORT": "0",
             "TRINE_ADMIN_PORT": "0",
             "TRINE_PORTS_FILE": str(self._ports_file),
-            "TRINE_LOAD": "none",
         }
-        self.client: Client
-        self.version: VersionInfo
-        self._process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
         self._ports_file.unlink(missing_ok=True)
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "trine.cli", "serve"],
                 env=os.environ | self._environment,
                 stdout=log,
                 stderr=log,
             )
-        ports = self._wait_for_ports()
-        self.target, self.http_port = f"127.0.0.1:{ports['grpc']}", ports["http"]
-        self.client = Client(self.target, f"127.0.0.1:{ports['admin']}", timeout=_TIMEOUT)
+        self._wait_until(self._ports_file.exists)
+        ports: dict[str, int] = json.loads(self._ports_file.read_text(encoding="utf-8"))
+        self.target, self.admin_target = (f"127.0.0.1:{ports[name]}" for name in ("grpc", "admin"))
+        self.http_port = ports["http"]
+        return self
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Raises RuntimeError where the server ends instead."""
+        while not condition():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server did not start; see {self._log}")
+            time.sleep(0.02)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Server(Process):
+    """A server that has loaded one checkpoint."""
+
+    def __init__(
+        self, name: str, checkpoint: str, folder: Path, vocabulary: Vocabulary, settings: Settings
+    ) -> None:
+        super().__init__(name, folder, asdict(settings) | {"load": "none"})
+        self.facts: dict[str, str] = {}
+        self.checkpoint = checkpoint
+        self.vocabulary = vocabulary
+        self.client: Client
+        self.version: VersionInfo
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.client = Client(self.target, self.admin_target, timeout=_TIMEOUT)
         self.version = self.client.load(self.checkpoint)
         self.facts = {"trine": trine.__version__, "over": "gRPC", "numbers": self.version.precision}
         return self
 
-    def _wait_for_ports(self) -> dict[str, int]:
-        while not self._ports_file.exists():
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the server did not start; see {self._log}")
-            time.sleep(0.02)
-        ports: dict[str, int] = json.loads(self._ports_file.read_text())
-        return ports
-
     def processor_seconds(self) -> float:
-        return accounting.processor_seconds(self._process.pid)
+        return accounting.processor_seconds(self.process.pid)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if hasattr(self, "client"):
             self.client.close()
-        self._process.terminate()
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        super().__exit__(kind, error, trace)
 
 
 class Served(Server):

@@ -58,7 +58,7 @@ def measure(options: EncoderOptions) -> str:
     text = report.headed(
         "A single caller beside one of 64 texts", machine.describe(), watch.load(), _lines(found)
     )
-    name = "encoders-caller-partial" if options.partial else "encoders-caller"
+    name = options.named("encoders-caller")
     report.write(options, name, text, report.with_machine(watch, {"callers": to_json(found)}), _plot(found))
     return text
 
@@ -182,15 +182,5 @@ def _lines(found: Sequence[Found]) -> list[str]:
 
 
 def _plot(found: Sequence[Found]) -> str:
-    panels = [
-        plot.Panel(
-            one.shape,
-            {
-                f"{name} {label}": plot.point(1e3 * percentile(values, share))
-                for label, share in (("p50", 0.5), ("p99", 0.99))
-                for name, values in (("alone", one.alone), ("disturbed", one.beside))
-            },
-        )
-        for one in found
-    ]
+    panels = [plot.Panel(one.shape, plot.disturbance(one.alone, one.beside)) for one in found]
     return plot.bars("Milliseconds of a single text, alone and beside calls of 64 (less is better)", panels)

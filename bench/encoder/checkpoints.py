@@ -8,18 +8,15 @@ makes FOLDER/SHAPE/checkpoint and publishes SHAPE-fp32 and SHAPE-int8 in FOLDER/
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import sys
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from bench.checkpoints import WORDS
+from bench.checkpoints import make, save, write_words
 from bench.encoder.work import CLASSIFIER
 from bench.publishing import publish
 from bench.shapes import SHAPES, SYLLABLES, Shape, words
@@ -27,20 +24,7 @@ from bench.shapes import SHAPES, SYLLABLES, Shape, words
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def make(shape: Shape, folder: Path) -> Path:
-    """The checkpoint folder, made when it is missing."""
-    target = folder / "checkpoint"
-    if not target.exists():
-        staging = folder / ".checkpoint"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        torch.manual_seed(0)
-        _write(shape, staging)
-        staging.rename(target)
-    return target
-
-
-def _write(shape: Shape, folder: Path) -> None:
+def _bert(shape: Shape, folder: Path) -> None:
     vocab = _vocabulary(shape)
     config = BertConfig(
         vocab_size=shape.vocab_size,
@@ -51,16 +35,14 @@ def _write(shape: Shape, folder: Path) -> None:
         max_position_embeddings=shape.positions,
         position_embedding_type="absolute",  # CTranslate2's converter asks for it
     )
-    model = BertForSequenceClassification(config).eval()
-    model.save_pretrained(folder)
-    BertTokenizer(vocab=vocab, model_max_length=shape.positions).save_pretrained(folder)
+    model = BertForSequenceClassification(config)
+    save(model, BertTokenizer(vocab=vocab, model_max_length=shape.positions), folder)
     classifier = model.classifier
     np.savez(
         folder / CLASSIFIER, weight=classifier.weight.detach().numpy(), bias=classifier.bias.detach().numpy()
     )
     known = {token: word for word, token in vocab.items() if word.isalpha() and len(word) > 1}
-    ends = {"begin_ids": [vocab["[CLS]"]], "end_ids": [vocab["[SEP]"]]}
-    (folder / WORDS).write_text(json.dumps({"words": known, **ends}), encoding="utf-8")
+    write_words(folder, known, begin_ids=[vocab["[CLS]"]], end_ids=[vocab["[SEP]"]])
 
 
 def _vocabulary(shape: Shape) -> dict[str, int]:
@@ -73,7 +55,8 @@ def _vocabulary(shape: Shape) -> dict[str, int]:
 
 def main(name: str, folder: str, again: str = "") -> None:
     shape = SHAPES[name]
-    publish(shape, make(shape, Path(folder) / name), Path(folder) / "repository", again == "again")
+    checkpoint = make(shape, Path(folder) / name, _bert)
+    publish(shape, checkpoint, Path(folder) / "repository", again == "again")
 
 
 if __name__ == "__main__":

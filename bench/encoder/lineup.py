@@ -13,13 +13,13 @@ from bench.encoder import preparation
 from bench.encoder.options import EncoderOptions
 from bench.encoder.served import Called, Reachable, Streaming, WholeBatches
 from bench.encoder.work import CLASSIFIER, IN_FLIGHT
+from bench.lineup import COMPUTE_TYPES, PASSIVE
 from bench.options import ROOT
+from bench.preparation import ctranslate2, why
 from bench.served import Settings
 from bench.shapes import Shape, Tokens, Vocabulary
 
 PRECISIONS = ("fp32", "int8")
-_PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
-_COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
 _GRAPHS = {
     "onnxruntime fp32": "plain",
     "onnxruntime fused fp32": "fused",
@@ -93,8 +93,7 @@ class Lineup:
         try:
             return make(name)
         except subprocess.CalledProcessError as error:
-            lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-            self.left_out.append(f"{self._shape.name}, {name}: {lines[-1] if lines else error}")
+            self.left_out.append(f"{self._shape.name}, {name}: {why(error)}")
             return None
 
     def _checkpoint(self, precision: str) -> str:
@@ -111,11 +110,11 @@ class Lineup:
         return self._worker(name, Path(sys.executable), "runtime", [folder], {})
 
     def ctranslate2(self, name: str) -> EncoderWorker:
-        compute_type = _COMPUTE_TYPES[name.rsplit(maxsplit=1)[-1]]
-        folder = preparation.ctranslate2(self._shape, self._options, compute_type)
+        compute_type = COMPUTE_TYPES[name.rsplit(maxsplit=1)[-1]]
+        folder = ctranslate2(self._shape, self._options, compute_type)
         arguments = [str(folder), str(self._home / "checkpoint" / CLASSIFIER), compute_type]
         python = ctranslate2_setup.environment(self._options.folder)
-        environment = _PASSIVE | {
+        environment = PASSIVE | {
             "OMP_NUM_THREADS": str(self._options.threads),
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
@@ -132,7 +131,7 @@ class Lineup:
         return self._worker(name, python, "openvino", [str(graph)], {"PYTHONPATH": str(ROOT)})
 
     def pytorch(self, name: str) -> EncoderWorker:
-        environment = _PASSIVE | {"HF_HUB_OFFLINE": "1"}
+        environment = PASSIVE | {"HF_HUB_OFFLINE": "1"}
         folder = str(self._home / "checkpoint")
         return self._worker(name, Path(sys.executable), "pytorch", [folder], environment)
 

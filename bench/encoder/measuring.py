@@ -23,7 +23,7 @@ class Run:
     def __init__(self, options: EncoderOptions, name: str, title: str, intro: str) -> None:
         self.left_out: list[str] = []
         self._options = options
-        self._name = f"{name}-partial" if options.partial else name
+        self._name = options.named(name)
         self._title, self._intro = title, intro
         self._watch = machine.Watch()
         self._real = lengths.measured(options.data) if options.data else lengths.load()

@@ -34,6 +34,10 @@ class EncoderOptions(Common):
             or self.shapes not in (SHAPES, TINY)
         )
 
+    def named(self, part: str) -> str:
+        """Of a part's files."""
+        return f"{part}-partial" if self.partial else part
+
 
 def parse(description: str) -> EncoderOptions:
     """From the process's arguments; ends the process where they are wrong. Makes the folder."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import ctranslate2_setup, openvino_setup, optimum_setup
+from bench import openvino_setup, optimum_setup
 from bench.encoder.options import EncoderOptions
 from bench.preparation import tell
 from bench.shapes import SHAPES, Shape
@@ -44,14 +44,6 @@ def padded_graphs(shape: Shape, options: EncoderOptions) -> Path:
         measures = str(shape.heads), str(shape.width)
         _python(options.folder, "bench.encoder.graphs", str(source), str(target), *measures)
     return target
-
-
-def ctranslate2(shape: Shape, options: EncoderOptions, compute_type: str) -> Path:
-    """The checkpoint in CTranslate2's format. Raises CalledProcessError."""
-    python = ctranslate2_setup.environment(options.folder)
-    home = options.folder / shape.name
-    target = home / f"ctranslate2-{compute_type}"
-    return ctranslate2_setup.convert(python, home / "checkpoint", target, compute_type, tell)
 
 
 def openvino(options: EncoderOptions) -> Path:

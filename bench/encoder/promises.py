@@ -26,15 +26,13 @@ def library(data: Mapping[str, Any]) -> str:
     for work in data["works"]:
         works.append(f"{work['shape']}, {work['name']}")
         for entry in work["multiples"]:
-            cells[works[-1], _column(entry["ours"].split()[1], entry["peer"])] = promises.multiple(entry)
-    columns = [_column(*pair) for pair in _PAIRS]
+            cells[works[-1], promises.column(entry["ours"].split()[1], entry["peer"])] = promises.multiple(
+                entry
+            )
+    columns = [promises.column(*pair) for pair in _PAIRS]
     return table(
         works, columns, cells, "library level: sequences of a processor-second, in multiples of the peer's"
     )
-
-
-def _column(precision: str, peer: str) -> str:
-    return f"ours {precision} : {peer}"
 
 
 def wire(data: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from itertools import chain
 
 from bench import floors
+from bench import report as pages
 from bench.encoder.work import EncoderWork
+from bench.floors import Ratio
 from bench.rounds import Measured
-from bench.summary import Spread, ratio, spread, table, to_json
+from bench.summary import ratio, spread, table, to_json
 
 Found = Measured[EncoderWork]
 Cells = dict[tuple[str, str], str]
@@ -18,8 +20,7 @@ REFERENCES = ("PyTorch fp32", "runtime fp32")
 OURS = ("runtime", "served", "streamed")
 
 
-def ratios(found: Found) -> list[tuple[str, str, Spread, float | None]]:
-    """(ours, peer, how many times as many sequences of a processor-second, the floor where there is one)."""
+def ratios(found: Found) -> list[Ratio]:
     told = []
     for ours, samples in found.samples.items():
         wanted = floors.ENCODERS.get((found.work.kind, ours), {})
@@ -58,18 +59,11 @@ def page(
     left_out: Sequence[str],
 ) -> list[str]:
     count = sorted({len(samples) for one in measured for samples in one.samples.values()})
-    lines = [
+    said = (
         f"Medians of {' or '.join(map(str, count))} interleaved rounds, first and third quartile in brackets. {intro} Random weights: "
-        "the parity gate did not run (overridden).",
-        "",
-        "| candidate | what it is |",
-        "| --- | --- |",
-    ]
-    for name, fact in facts.items():
-        lines.append(f"| {name} | {', '.join(f'{key} {value}' for key, value in fact.items())} |")
-    for shape in dict.fromkeys(one.work.shape for one in measured):
-        lines += _shape([one for one in measured if one.work.shape == shape], shape)
-    return [*lines, "", f"Not measured: {'; '.join(left_out)}."] if left_out else lines
+        "the parity gate did not run (overridden)."
+    )
+    return pages.body(said, facts, measured, _shape, left_out)
 
 
 def _shape(measured: Sequence[Found], shape: str) -> list[str]:
@@ -80,12 +74,7 @@ def _shape(measured: Sequence[Found], shape: str) -> list[str]:
         if cells:
             lines += ["", f"### {title}", "", table(names, works, cells, "candidate")]
     lines += ["", "### Sequences of a processor-second, in multiples of the peer's", ""]
-    lines += ["| work | ours | peer | multiple | floor |", "| --- | --- | --- | --- | --- |"]
-    for one in measured:
-        for ours, peer, value, floor in ratios(one):
-            verdict = "" if floor is None else floors.at_least(value.median, floor)
-            lines.append(f"| {one.work} | {ours} | {peer} | {value} | {verdict} |")
-    return lines
+    return [*lines, pages.multiples(measured, ratios)]
 
 
 def _figures(measured: Sequence[Found]) -> dict[str, Cells]:
@@ -122,10 +111,7 @@ def as_json(
                 "candidates": {name: to_json(samples) for name, samples in one.samples.items()},
                 "repeats": one.repeats,
                 "difference": difference(one),
-                "multiples": [
-                    {"ours": ours, "peer": peer, **asdict(value), "floor": floor}
-                    for ours, peer, value, floor in ratios(one)
-                ],
+                "multiples": pages.multiples_as_json(ratios(one)),
             }
             for one in measured
         ],

@@ -1,4 +1,4 @@
-"""The padded graph on OpenVINO in an environment of its own (bench.encoder.openvino_setup), float32.
+"""The padded graph on OpenVINO in an environment of its own (bench.openvino_setup), float32.
 
 python -m bench.workers.encoder_openvino GRAPH THREADS
 """

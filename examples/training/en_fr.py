@@ -20,7 +20,7 @@ import sentencepiece
 import torch
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, MarianTokenizer
 
-from recipe import batches_by_length, optimize, pad, save_half, write_card
+from recipe import Batches, optimize, pad, save_half, write_card
 
 PIECES = 3000
 LONGEST = 40
@@ -162,17 +162,13 @@ def main() -> None:
     kept = [i for i in range(len(pairs)) if len(sources[i]) <= LONGEST and len(targets[i]) <= LONGEST]
     sources, targets = [sources[i] for i in kept], [targets[i] for i in kept]
     lengths = [max(len(a), len(b)) for a, b in zip(sources, targets, strict=True)]
-    model, rng = build(tokenizer), random.Random(1)
+    model = build(tokenizer)
     print(f"{len(kept)} pairs, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     pad_id = tokenizer.pad_token_id
-    epoch = iter(())
+    batches = Batches(lengths, options.tokens)
 
     def loss_of(step: int) -> torch.Tensor:
-        nonlocal epoch
-        batch = next(epoch, None)
-        if batch is None:
-            epoch = batches_by_length(lengths, options.tokens, rng)
-            batch = next(epoch)
+        batch = batches.next()
         source, target = pad([sources[i] for i in batch], pad_id), [targets[i] for i in batch]
         logits = model(
             input_ids=source,

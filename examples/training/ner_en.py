@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from posts import KINDS, LABELS, Post, f1, mentions, read, swap
-from recipe import Batches, masked, optimize, pad, save_half, write_card
+from recipe import Batches, film_reviews, masked, optimize, pad, save_half, write_card
 
 CONTEXT = 128
 PIECES = 8000
@@ -40,8 +40,7 @@ def plain_texts(folder: Path, posts: Sequence[Post]) -> list[str]:
     sentences = sorted({line.split("\t")[0] for line in pairs if line})
     texts = random.Random(4).sample(sentences, len(sentences) // 2)
     for name in ("neg", "pos"):
-        snippets = (folder / "rt_polarity" / f"rt-polarity.{name}").read_text(encoding="latin-1")
-        texts += [line.strip() for line in snippets.split("\n") if line.strip()]
+        texts += film_reviews(folder, name)
     return texts + 4 * [post.text for post in posts]
 
 
@@ -205,7 +204,7 @@ def train(
     """Tagging. In each round other mentions, other cuts, other masked words."""
     rng = random.Random(3)
     pieces, pool = Pieces(tokenizer, rng), mentions(posts)
-    batches = Batches([pieces.tag(post, 0.0)[0] for post in posts], 1500)
+    batches = Batches([len(pieces.tag(post, 0.0)[0]) for post in posts], 1500)
 
     def loss_of(step: int) -> torch.Tensor:
         chosen = [swap(posts[i], pool, 0.5, rng) for i in batches.next()]

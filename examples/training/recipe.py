@@ -1,4 +1,4 @@
-"""What the recipes share: batching by length, the optimizer's schedule, and saving a checkpoint in half precision."""
+"""What the recipes share: film reviews, batching by length, the optimizer's schedule, and saving a checkpoint in half precision."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast
+
+
+def film_reviews(folder: Path, label: str) -> list[str]:
+    """The snippets of sentence polarity v1.0, of the label pos or neg."""
+    text = (folder / "rt_polarity" / f"rt-polarity.{label}").read_text(encoding="latin-1")
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def batches_by_length(lengths: Sequence[int], token_budget: int, rng: random.Random) -> Iterator[list[int]]:
@@ -37,15 +43,14 @@ def batches_by_length(lengths: Sequence[int], token_budget: int, rng: random.Ran
 class Batches:
     """Endless batches of indices, reshuffled each epoch."""
 
-    def __init__(self, rows: Sequence[Sequence[int]], tokens: int) -> None:
-        self.rows, self.tokens, self.rng = rows, tokens, random.Random(1)
+    def __init__(self, lengths: Sequence[int], tokens: int) -> None:
+        self.lengths, self.tokens, self.rng = lengths, tokens, random.Random(1)
         self.epoch: Iterator[list[int]] = iter(())
 
     def next(self) -> list[int]:
         batch = next(self.epoch, None)
         if batch is None:
-            lengths = [len(row) for row in self.rows]
-            self.epoch = batches_by_length(lengths, self.tokens, self.rng)
+            self.epoch = batches_by_length(self.lengths, self.tokens, self.rng)
             batch = next(self.epoch)
         return batch
 

@@ -22,7 +22,7 @@ from transformers import (
     BertTokenizerFast,
 )
 
-from recipe import Batches, masked, optimize, pad, save_half, write_card
+from recipe import Batches, film_reviews, masked, optimize, pad, save_half, write_card
 
 LABELS = ("negative", "positive")
 LONGEST = 64
@@ -31,8 +31,7 @@ LONGEST = 64
 def read(folder: Path) -> list[tuple[str, int]]:
     rows = []
     for name, label in (("neg", 0), ("pos", 1)):
-        text = (folder / "rt_polarity" / f"rt-polarity.{name}").read_text(encoding="latin-1")
-        rows += [(line.strip(), label) for line in text.split("\n") if line.strip()]
+        rows += [(review, label) for review in film_reviews(folder, name)]
     for source in sorted((folder / "uci_sentiment").glob("*_labelled.txt")):
         for line in source.read_text(encoding="utf-8").split("\n"):
             if line.strip():
@@ -82,6 +81,7 @@ def main() -> None:
     test, train = rows[:border], rows[border:]
     tokenizer = train_tokenizer([text for text, _ in train], options.out)
     ids = tokenizer([text for text, _ in train], truncation=True, max_length=LONGEST).input_ids
+    lengths = [len(row) for row in ids]
     test_ids = tokenizer([text for text, _ in test], truncation=True, max_length=256).input_ids
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -96,7 +96,7 @@ def main() -> None:
         id2label=dict(enumerate(LABELS)),
         label2id={name: index for index, name in enumerate(LABELS)},
     )
-    filler, batches = BertForMaskedLM(config), Batches(ids, 2048)
+    filler, batches = BertForMaskedLM(config), Batches(lengths, 2048)
 
     def fill_loss(step: int) -> torch.Tensor:
         batch = pad([ids[i] for i in batches.next()], 0)
@@ -110,7 +110,7 @@ def main() -> None:
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = options.dropout
     model = BertForSequenceClassification(config)
     model.bert.load_state_dict(filler.bert.state_dict(), strict=False)
-    batches = Batches(ids, 1024)
+    batches = Batches(lengths, 1024)
 
     def classify_loss(step: int) -> torch.Tensor:
         chosen = batches.next()

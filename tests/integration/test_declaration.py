@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.server import CHECKPOINTS, Server
+from tests.integration.server import CHECKPOINTS, Server, until
 from tests.integration.versions import add_version, with_other_labels
 from trine.client import Client
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def state(client: Client, name: str, number: int = 1) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.server import CHECKPOINTS, Server
-from tests.unit.export.evil_checkpoints import LOADED, READ, TOKENIZERS, Evil, bit_flips
+from tests.unit.export.evil_checkpoints import LOADED, READ, TOKENIZERS, bit_flips
+from tests.unit.registry.evil import Evil
 from trine.client import Client
 from trine.errors import CheckpointRefused
 

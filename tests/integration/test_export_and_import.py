@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.integration.server import CHECKPOINTS, Server
-from trine import artifact
+from tests.integration.versions import rewrite
 from trine.artifact import Manifest
 from trine.client import Client
 from trine.errors import ArtifactCorrupt, CheckpointNotFound
@@ -23,14 +23,16 @@ def imported(client: Client, name: str, folder: Path) -> str:
     return version.engine_state
 
 
+def with_a_lie(manifest: Manifest) -> Manifest:
+    outputs = [[value + 1 for value in row] for row in manifest.self_test.outputs]
+    lie = msgspec.structs.replace(manifest.self_test, outputs=outputs)
+    return msgspec.structs.replace(manifest, self_test=lie)
+
+
 def test_an_artifact_goes_live_unless_its_self_test_fails(repository: Path, tmp_path: Path) -> None:
     good = Path(shutil.copytree(repository / "sentiment" / "1" / "artifact", tmp_path / "good"))
     bad = Path(shutil.copytree(good, tmp_path / "bad"))
-    path = bad / artifact.MANIFEST
-    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    outputs = [[value + 1 for value in row] for row in manifest.self_test.outputs]
-    lie = msgspec.structs.replace(manifest.self_test, outputs=outputs)
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, self_test=lie)))
+    rewrite(bad, with_a_lie)
     with (
         Server(tmp_path / "server", tmp_path / "new", import_root=tmp_path, engine_threads=1) as server,
         server.client() as client,

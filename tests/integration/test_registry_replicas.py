@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.server import CHECKPOINTS, Server
+from tests.integration.server import CHECKPOINTS, Server, until
 from tests.integration.versions import add_version, with_other_labels
 from trine.client import Change, CheckpointInfo, Client
 from trine.errors import CheckpointNotFound, Draining, NotPossible, TrineError
@@ -40,13 +40,6 @@ def servers(shared: Path, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
         one.wait_ready()
         other.wait_ready()
         yield one, other
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.02)
 
 
 def names(client: Client) -> list[str]:
@@ -86,14 +79,14 @@ def test_an_alias_moves_on_every_server_and_no_call_fails(servers: tuple[Server,
     with one.client() as first, other.client() as second:
         caller = Caller(other)
         caller.start()
-        within(60.0, lambda: bool(caller.answers))
+        until(lambda: bool(caller.answers))
         first.set_alias("sentiment:2", "live")
         assert label(first) == "second positive"
-        within(PROMISED, lambda: second.get("sentiment").aliases == {"live": 2})
-        within(60.0, lambda: caller.answers[-1] == "second positive")
+        until(lambda: second.get("sentiment").aliases == {"live": 2}, PROMISED)
+        until(lambda: caller.answers[-1] == "second positive")
         first.set_alias("sentiment:1", "live")
-        within(PROMISED, lambda: second.get("sentiment").aliases == {"live": 1})
-        within(60.0, lambda: caller.answers[-1] == "positive")
+        until(lambda: second.get("sentiment").aliases == {"live": 1}, PROMISED)
+        until(lambda: caller.answers[-1] == "positive")
         caller.end()
         assert caller.failures == []
         turns = [a for a, b in zip(caller.answers, [None, *caller.answers], strict=False) if a != b]
@@ -104,20 +97,20 @@ def test_a_watch_on_one_server_tells_what_the_other_does(servers: tuple[Server, 
     one, other = servers
     with one.client() as first, other.client() as second, second.watch("sentiment") as changes:
 
-        def until(wanted: Callable[[CheckpointInfo], bool]) -> Change:
+        def seen(wanted: Callable[[CheckpointInfo], bool]) -> Change:
             return next(told for told in changes if told.checkpoint and wanted(told.checkpoint))
 
         first.set_alias("sentiment:2", "canary")
-        until(lambda found: found.aliases.get("canary") == 2)
+        seen(lambda found: found.aliases.get("canary") == 2)
         first.delete_alias("sentiment@canary")
-        until(lambda found: "canary" not in found.aliases)
+        seen(lambda found: "canary" not in found.aliases)
         second.load("sentiment:2")
-        until(lambda found: found.versions[1].engine_state == "live")
+        seen(lambda found: found.versions[1].engine_state == "live")
         with pytest.raises(NotPossible, match="sentiment:2 is loaded by a server of this repository"):
             first.delete("sentiment:2")
         second.unload("sentiment:2")
         first.delete("sentiment:2")
-        until(lambda found: len(found.versions) == 1)
+        seen(lambda found: len(found.versions) == 1)
         with pytest.raises(CheckpointNotFound):
             second.classify("sentiment:2", REVIEW)
         for client in (first, second):
@@ -138,9 +131,9 @@ def test_what_a_killed_server_was_registering_is_gone_without_a_restart(
     one, other = servers
     with one.client() as first, other.client() as second:
         with first.register("fresh", CHECKPOINTS / "sentiment-en"):
-            within(PROMISED, lambda: "fresh" in names(second))
+            until(lambda: "fresh" in names(second), PROMISED)
             assert second.get("fresh").versions[0].state == "exporting"
             one.stop(signal.SIGKILL)
-        within(2 * PROMISED, lambda: "fresh" not in names(second))
+        until(lambda: "fresh" not in names(second), 2 * PROMISED)
         assert not (shared / "fresh").exists()
         assert label(second) == "positive"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.server import Server
 from tests.integration.versions import add_version, with_other_labels, without_tokens
+from tests.unit.front.serving.traffic import Traffic
 from trine.client import AsyncClient
 
 REVIEW = "This film is a delight from start to finish."
@@ -34,33 +35,20 @@ def server(repository_copy: Path, tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-class Traffic:
+class Mixed(Traffic):
+    """Classifications, and streams."""
+
     def __init__(self, client: AsyncClient) -> None:
+        super().__init__(RATE)
         self.client = client
         self.labels: Counter[str] = Counter()
         self.texts: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._count = 0
         self._open = asyncio.Semaphore(OPEN)
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Raises what any request failed with."""
-        sending = asyncio.create_task(self._send())
-        try:
-            yield
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-        await asyncio.gather(*self._tasks)
-
-    async def _send(self) -> None:
-        loop = asyncio.get_running_loop()
-        due, count = loop.time(), 0
-        while True:
-            count += 1
-            self._tasks.add(asyncio.create_task(self._stream() if count % 10 == 0 else self._classify()))
-            due += 1 / RATE
-            await asyncio.sleep(max(0.0, due - loop.time()))
+    def request(self) -> Coroutine[Any, Any, None]:
+        self._count += 1
+        return self._stream() if self._count % 10 == 0 else self._classify()
 
     async def _classify(self) -> None:
         async with self._open:
@@ -86,7 +74,7 @@ async def test_swaps_under_load(server: Server, swaps: int) -> None:
             texts[number] = written.text
         assert texts[1] != texts[2], "the second version is to be another one"
         await client.unload("verse:2")
-        traffic = Traffic(client)
+        traffic = Mixed(client)
         async with traffic.running():
             for swap in range(swaps):
                 number = 1 + (swap // 2 + 1) % 2

@@ -18,13 +18,18 @@ def add_version(repository: Path, name: str, change: Callable[[Manifest], Manife
     """NAME:2 beside NAME:1; `live` stays. No server may run on the repository meanwhile."""
     first, second = repository / name / "1", repository / name / "2"
     shutil.copytree(first, second)
-    path = second / ARTIFACT / artifact.MANIFEST
-    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    path.write_bytes(msgspec.json.encode(change(manifest)))
+    rewrite(second / ARTIFACT, change)
     record = msgspec.json.decode((second / RECORD).read_bytes(), type=Record)
     (second / RECORD).write_bytes(
         msgspec.json.encode(msgspec.structs.replace(record, number=2, digest="another", manifest_sha256=""))
     )
+
+
+def rewrite(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
+    """The artifact's manifest, where it lies."""
+    path = folder / artifact.MANIFEST
+    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    path.write_bytes(msgspec.json.encode(change(manifest)))
 
 
 def with_other_labels(manifest: Manifest) -> Manifest:

@@ -84,6 +84,11 @@ HYPOTHESES = [
 ]
 
 
+def sentiment(**aliases: int) -> checkpoint_pb2.Checkpoint:
+    """The one checkpoint, whose `live` is its one version."""
+    return checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2, **aliases})
+
+
 def said(item: Any) -> str:
     """What an input says last."""
     messages = getattr(item, "messages", ())
@@ -272,8 +277,7 @@ class FakeServer(
 
     def GetCheckpoint(self, request: Any, context: Any) -> Any:
         self._take(request, context)
-        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2})
-        return checkpoint_pb2.GetCheckpointResponse(checkpoint=found)
+        return checkpoint_pb2.GetCheckpointResponse(checkpoint=sentiment())
 
     def ListCheckpoints(self, request: Any, context: Any) -> Any:
         self._take(request, context)
@@ -296,21 +300,17 @@ class FakeServer(
 
     def SetAlias(self, request: Any, context: Any) -> Any:
         self._take(request, context)
-        aliases = {"live": 2, request.alias: 1}
-        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases=aliases)
-        return checkpoint_pb2.SetAliasResponse(checkpoint=found)
+        return checkpoint_pb2.SetAliasResponse(checkpoint=sentiment(**{request.alias: 1}))
 
     def DeleteAlias(self, request: Any, context: Any) -> Any:
         self._take(request, context)
-        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2})
-        return checkpoint_pb2.DeleteAliasResponse(checkpoint=found)
+        return checkpoint_pb2.DeleteAliasResponse(checkpoint=sentiment())
 
     def WatchCheckpoints(self, request: Any, context: Any) -> Iterator[Any]:
         """Without a name it ends after a deletion; of a name it ends only when its caller leaves."""
         self._take(request, context)
         context.add_callback(self.left.set)
-        found = checkpoint_pb2.Checkpoint(name="sentiment", versions=[VERSION], aliases={"live": 2})
-        yield checkpoint_pb2.WatchCheckpointsResponse(checkpoint=found)
+        yield checkpoint_pb2.WatchCheckpointsResponse(checkpoint=sentiment())
         yield checkpoint_pb2.WatchCheckpointsResponse(current=True)
         while request.checkpoint and context.is_active():
             time.sleep(0.002)

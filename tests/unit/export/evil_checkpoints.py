@@ -15,25 +15,15 @@ import random
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.unit.registry.evil import Evil
 from tests.unit.registry.rules.safetensors_file import packed, safetensors
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 GENERATION, TOKENIZER, TOKENIZER_CONFIG = "generation_config.json", "tokenizer.json", "tokenizer_config.json"
 CONFIG = "config.json"
-
-
-@dataclass(frozen=True)
-class Evil:
-    name: str
-    spoil: Callable[[Path], None]
-    file: str
-    """What the reason has to name, ..."""
-    rule: str
-    """... and the words by which it tells the rule."""
 
 
 def with_keys(name: str, **keys: Any) -> Callable[[Path], None]:

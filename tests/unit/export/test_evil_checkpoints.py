@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 
-from tests.unit.export.evil_checkpoints import LOADED, READ, TOKENIZERS, Evil, bit_flips, with_keys
-from trine.errors import CheckpointRefused, TrineError
+from tests.unit.export.evil_checkpoints import LOADED, READ, TOKENIZERS, bit_flips, with_keys
+from tests.unit.registry.evil import SPEAKING, Evil, named, require
+from trine.errors import CheckpointRefused
 from trine.export.plan import inspect
 from trine.registry.rules import tokenizer_json
 
@@ -22,23 +22,11 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 GOOD = Path(__file__).parents[3] / "examples" / "checkpoints" / "sentiment-en"
-SPEAKING = re.compile(r"/tmp|/proc|/home|/etc|0x[0-9a-f]{6}|Traceback|Error|\n|<b>")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOOD, tmp_path / "checkpoint"))
-
-
-def named(evil: Evil) -> str:
-    return evil.name.replace(" ", "-")
-
-
-def require(evil: Evil, refusal: TrineError) -> None:
-    assert evil.file in refusal.message
-    assert evil.rule in refusal.message
-    assert not SPEAKING.search(refusal.message)
-    assert len(refusal.message) < 400
 
 
 def test_the_good_one_passes(folder: Path) -> None:
@@ -102,11 +90,11 @@ def test_flipped_bits_are_refused_or_read_and_break_nothing(folder: Path, seed: 
             {"_num_labels": 2, "_diffusers_version": "0.1", "attn_implementation": "flash_attention_2"},
         ),
         ("config.json", {"label2id": {"__label__1": 0, "_": 1}, "id2label": {"0": "__label__1", "1": "_"}}),
-        ("config.json", {"auto_map": None, "name_or_path": "/root/x"}),
+        ("config.json", {"auto_map": None, "name_or_path": "/elsewhere/x"}),
         ("generation_config.json", {"_from_model_config": True}),
         (
             "tokenizer_config.json",
-            {"name_or_path": "x", "special_tokens_map_file": "/root/x", "tokenizer_file": None},
+            {"name_or_path": "x", "special_tokens_map_file": "/elsewhere/x", "tokenizer_file": None},
         ),
         ("special_tokens_map.json", {"unk_token": {"content": "[UNK]", "__type": "AddedToken"}}),
     ],

@@ -1,6 +1,6 @@
 """Kills a process at each of its file-system calls in turn, and tells what the next start finds. Run as a program by the tests.
 
-    python crashing.py FOLDER EVERY    one JSON line for each crash, or for every so-many-th of them
+    python -m tests.unit.registry.crashing FOLDER EVERY    one JSON line for each crash, or for every so-many-th of them
 
 A line has the number of the call, whether there was one (`crashed`), which of the states between two steps the next start finds
 (`found`; -1 for none of them, then with `litter`), and whether a server that was there all the time reads whole versions (`reader`).
@@ -22,8 +22,9 @@ from pathlib import Path
 
 import msgspec
 
+from tests.unit.engine.tasks.manifests import classifier
+from tests.unit.registry import test_repository
 from trine import artifact
-from trine.artifact import Family, Limits, Manifest, Parity, Precision, SelfTest, Task
 from trine.registry.records import Record, VersionState
 from trine.registry.references import parse
 from trine.registry.repository import Repository
@@ -31,35 +32,13 @@ from trine.registry.repository import Repository
 CALLS = frozenset(
     {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime", "os.listdir", "os.scandir"}
 )
-PARITY = Parity(True, ())
-MANIFEST = Manifest(
-    architecture="BertForSequenceClassification",
-    family=Family.ENCODER,
-    task=Task.CLASSIFICATION,
-    precision=Precision.FP32,
-    vocab_size=100,
-    limits=Limits(512),
-    self_test=SelfTest([], [], 1e-3),
-    parity=PARITY,
-    parameters=1,
-    opset=21,
-    exporter="test",
-)
+MANIFEST = classifier()
 
 
-def record(name: str, number: int, state: VersionState = VersionState.READY) -> Record:
-    return Record(
-        checkpoint=name,
-        number=number,
-        state=state,
-        architecture=MANIFEST.architecture,
-        family=MANIFEST.family,
-        task=MANIFEST.task,
-        precision=MANIFEST.precision,
-        digest=f"{name}{number}",
-        create_time=1.0,
-        parity=PARITY,
-    )
+def record(name: str, number: int) -> Record:
+    """The same whenever it is made, since the pictures of two runs are compared."""
+    made = test_repository.record(name, number, digest=f"{name}{number}")
+    return msgspec.structs.replace(made, create_time=1.0, parity=MANIFEST.parity)
 
 
 def register(repository: Repository, name: str, *, passed: bool = True) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.unit.registry.evil import Evil
 from tests.unit.registry.rules import onnx_file as onnx
 from tests.unit.registry.rules.onnx_file import external_tensor, node, raw_tensor
 from trine import artifact
@@ -64,16 +64,6 @@ def manifest() -> Manifest:
         exporter="trine",
         labels=("bad", "good"),
     )
-
-
-@dataclass(frozen=True)
-class Evil:
-    name: str
-    spoil: Callable[[Path], None]
-    file: str
-    """What the reason has to name, ..."""
-    rule: str
-    """... and the words by which it tells the rule."""
 
 
 def resealed(folder: Path, **changes: Any) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.unit.registry.evil_artifacts import ALL, GRAPH, MANIFEST, TOKENIZER, Evil, good, resealed
+from tests.unit.registry.evil import SPEAKING, Evil, named, require
+from tests.unit.registry.evil_artifacts import ALL, GRAPH, MANIFEST, TOKENIZER, good, resealed
 from trine.artifact import Task
 from trine.errors import ArtifactCorrupt, CheckpointRefused, UnsafeCheckpoint
 from trine.registry import imported
 from trine.registry.rules import graphs, tokenizer_json, vocabularies
-
-SPEAKING = re.compile(r"/tmp|/proc|/home|/etc|0x[0-9a-f]{6}|Traceback|Error|\n|<b>")
 
 
 @pytest.fixture
@@ -31,15 +29,12 @@ def test_the_good_one_is_opened(folder: Path) -> None:
     assert found.manifest.task is Task.CLASSIFICATION
 
 
-@pytest.mark.parametrize("evil", ALL, ids=lambda evil: evil.name.replace(" ", "-"))
+@pytest.mark.parametrize("evil", ALL, ids=named)
 def test_it_is_refused(folder: Path, evil: Evil) -> None:
     evil.spoil(folder)
     with pytest.raises(CheckpointRefused) as refusal:
         imported.check(folder)
-    assert evil.file in refusal.value.message
-    assert evil.rule in refusal.value.message
-    assert not SPEAKING.search(refusal.value.message)
-    assert len(refusal.value.message) < 400
+    require(evil, refusal.value)
 
 
 def test_there_is_a_set() -> None:

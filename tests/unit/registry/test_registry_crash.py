@@ -15,12 +15,12 @@ STATES = [0, 1, 2, 3, 5, 6, 7]
 
 
 def crashes(folder: Path, every: int) -> list[dict[str, Any]]:
-    program = Path(__file__).with_name("crashing.py")
     run = subprocess.run(
-        [sys.executable, str(program), str(folder), str(every)],
+        [sys.executable, "-m", "tests.unit.registry.crashing", str(folder), str(every)],
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=Path(__file__).parents[3],
         check=True,
     )
     return [json.loads(line) for line in run.stdout.splitlines()]

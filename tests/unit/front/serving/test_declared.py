@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.front.serving.room import Room
-from tests.unit.front.serving.test_inference import until
 from tests.unit.front.serving.test_rollout import asked
+from tests.unit.front.waiting import until
 from trine.artifact import Precision, Task
 from trine.errors import InvalidInput, NotACheckpoint
 from trine.export.plan import Gate

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from tests.unit.front.serving.room import Room
+from tests.unit.front.waiting import until
 from trine import frames
 from trine.artifact import Task
 from trine.errors import (
@@ -57,12 +58,6 @@ async def stream(room: Room, text: str, name: str = "g", timeout: float = 5.0) -
 
 def is_back(room: Room, record: Record, restarts: int) -> bool:
     return room.pool.view(record).restarts == restarts and room.pool.is_live(record)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def nothing_is_held(room: Room) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.front.serving.room import Room, engine_of, is_gone
-from tests.unit.front.serving.test_inference import classify, stream, until
+from tests.unit.front.serving.test_inference import classify, stream
+from tests.unit.front.waiting import until
 from trine.artifact import Task
 from trine.errors import EngineLost, NotLive, TrineError
 from trine.front.serving.administration import Administration

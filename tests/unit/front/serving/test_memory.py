@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.unit.front.serving.room import Room, engine_of, is_gone
-from tests.unit.front.serving.test_inference import classify, until
+from tests.unit.front.serving.test_inference import classify
+from tests.unit.front.waiting import until
 from trine.errors import ArtifactCorrupt, DeadlineExceeded, NotLive, NotPossible, Overloaded, TrineError
 from trine.front.serving import handle, memory
 from trine.front.serving.handle import EngineHandle, resident_bytes

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.unit.front.serving.replicas import Server, until
+from tests.unit.front.serving.replicas import Server
 from tests.unit.front.serving.room import Room, engine_of, is_gone
+from tests.unit.front.waiting import until
 from tests.unit.front.wire import fakes
 from trine.errors import ArtifactCorrupt, CheckpointNotFound, NotPossible
 from trine.front.serving.views import EngineState

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.front.serving.room import Room, engine_of, is_gone
-from tests.unit.front.serving.test_inference import classify, until, writing
+from tests.unit.front.serving.test_inference import classify, writing
+from tests.unit.front.serving.traffic import Traffic
+from tests.unit.front.waiting import until
 from trine.artifact import Task
 from trine.errors import CheckpointNotFound, NotLive, NotPossible, Overloaded, TrineError
 from trine.front.serving import rollout
@@ -246,36 +249,19 @@ async def test_a_server_that_loads_nothing_follows_without_loading(make_room: Ma
 # --- many swaps ----------------------------------------------------------------------------------------------------------
 
 
-class Traffic:
-    """Requests at a steady rate: classifications, and streams that end after a few steps."""
+class Mixed(Traffic):
+    """Classifications, and streams that end after a few steps."""
 
     def __init__(self, room: Room, rate: float) -> None:
+        super().__init__(rate)
         self.room = room
-        self.rate = rate
         self.versions: Counter[str] = Counter()
         self.streams: list[set[str]] = []
         self.texts: list[str] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._draw = random.Random(5)
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Raises what any of them failed with."""
-        sending = asyncio.create_task(self._send())
-        try:
-            yield
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-        await asyncio.gather(*self._tasks)
-
-    async def _send(self) -> None:
-        due = asyncio.get_running_loop().time()
-        while True:
-            work = self._stream() if self._draw.random() < 0.2 else self._read()
-            self._tasks.add(asyncio.create_task(work))
-            due += 1 / self.rate
-            await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+    def request(self) -> Coroutine[Any, Any, None]:
+        return self._stream() if self._draw.random() < 0.2 else self._read()
 
     async def _read(self) -> None:
         self.versions[await asked(self.room, "c")] += 1
@@ -294,7 +280,7 @@ async def test_swaps_under_load_lose_nothing(make_room: MakeRoom, swaps: int, tm
     pairs = []
     for name, task in (("c", Task.CLASSIFICATION), ("a", Task.GENERATION)):
         pairs.append((await room.loaded(name, task), room.publish(name, task=task, alias=None)))
-    traffic = Traffic(room, rate=100.0)
+    traffic = Mixed(room, rate=100.0)
     async with traffic.running():
         for swap in range(swaps):
             for first, second in pairs:

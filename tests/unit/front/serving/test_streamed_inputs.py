@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.front.serving.room import Room
-from tests.unit.front.serving.test_inference import classify, nothing_is_held, until
+from tests.unit.front.serving.test_inference import classify, nothing_is_held
+from tests.unit.front.waiting import until
 from trine import frames
 from trine.errors import DeadlineExceeded, InvalidInput, NotLive, TryLater
 from trine.front.serving.reading import Classifying

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.front.serving.replicas import Server, until
+from tests.unit.front.serving.replicas import Server
 from tests.unit.front.serving.room import Room
+from tests.unit.front.waiting import until
 from trine.errors import Draining, InvalidInput
 from trine.front.serving.views import Change, EngineState
 from trine.registry.repository import Repository

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from tests.unit.front.waiting import until
 from tests.unit.front.wire.rig import Rig, refused, settings
 from trine.errors import Bug, InvalidInput, Overloaded
 from trine.v1 import inference_pb2 as pb
@@ -36,12 +37,6 @@ def stream(rig: Rig, requests: Any, method: str = "StreamClassify", **options: A
 
 def wait_for(rig: Rig, *texts: str) -> None:
     rig.inference.gates.update({text: asyncio.Event() for text in texts})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("method", METHODS)
