@@ -7,7 +7,7 @@ NAME/2/sweeps/             how fast engines found it on their machines: theirs a
 NAME/.3/                   a registration that runs: the same files, renamed to NAME/3 in one step when they are complete
 NAME/.3/.lock              held by the registering process; whoever can lock it may sweep the folder away
 NAME/.deleted-1/           an empty mark, so that no number is ever given twice
-.removing-XXXX/            out of sight, about to be deleted
+.removing-<id>/            out of sight, about to be deleted
 """
 
 from __future__ import annotations
